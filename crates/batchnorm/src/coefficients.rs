@@ -1,0 +1,182 @@
+//! From configuration and moments to the coefficients of the two maps: all the arithmetic on C numbers that
+//! the passes share.
+
+use crate::{Error, Moments, Real};
+
+/// The learned parameters of a layer: gamma and beta, each optional, one value per channel.
+///
+/// A missing gamma is 1, a missing beta is 0.
+#[derive(Debug)]
+pub struct Parameters<'a, P> {
+    /// The scale, or `None` for 1.
+    pub gamma: Option<&'a [P]>,
+    /// The shift, or `None` for 0.
+    pub beta: Option<&'a [P]>,
+}
+
+impl<P> Clone for Parameters<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Parameters<'_, P> {}
+
+impl<P> Default for Parameters<'_, P> {
+    fn default() -> Self {
+        Self { gamma: None, beta: None }
+    }
+}
+
+impl<'a, P: Real> Parameters<'a, P> {
+    /// Checks that there is one value per channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PerChannelMismatch`] naming gamma or beta.
+    pub fn check(&self, channels: usize) -> Result<(), Error> {
+        check_per_channel("gamma", channels, self.gamma)?;
+        check_per_channel("beta", channels, self.beta)
+    }
+
+    /// Channel `channel`'s gamma and beta in f64.
+    ///
+    /// # Panics
+    ///
+    /// If the channel is beyond a slice: [`Parameters::check`] comes first.
+    pub fn of(&self, channel: usize) -> (f64, f64) {
+        let gamma = self.gamma.map_or(1.0, |gamma| gamma[channel].to_f64());
+        let beta = self.beta.map_or(0.0, |beta| beta[channel].to_f64());
+        (gamma, beta)
+    }
+}
+
+pub(crate) fn check_per_channel<P>(
+    what: &'static str,
+    expected: usize,
+    values: Option<&[P]>,
+) -> Result<(), Error> {
+    match values {
+        Some(values) if values.len() != expected => {
+            Err(Error::PerChannelMismatch { what, expected, found: values.len() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the maps need to know of one channel.
+///
+/// ```text
+/// xhat = rstd (x - mean),    rstd = 1 / sqrt(variance + eps)
+/// y    = gamma xhat + beta
+/// ```
+///
+/// The map is centred: computed as `a x + b` it would lose `|mean| / sigma` in precision. Kernels narrow these
+/// to the tensor's type themselves; an f32 kernel splits the mean into two floats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coefficients {
+    /// The mean that is subtracted: the batch's in training, the running one in evaluation.
+    pub mean: f64,
+    /// `1 / sqrt(variance + eps)`.
+    pub rstd: f64,
+    /// The scale.
+    pub gamma: f64,
+    /// The shift.
+    pub beta: f64,
+}
+
+impl Coefficients {
+    /// From a mean and a variance.
+    pub fn new(mean: f64, variance: f64, eps: f64, (gamma, beta): (f64, f64)) -> Self {
+        Self { mean, rstd: 1.0 / (variance + eps).sqrt(), gamma, beta }
+    }
+
+    /// From a batch's moments, whose biased variance training normalizes with.
+    pub fn of_batch(moments: &Moments, eps: f64, parameters: (f64, f64)) -> Self {
+        Self::new(moments.mean, moments.biased_variance(), eps, parameters)
+    }
+
+    /// `gamma * rstd`, the slope of y in x.
+    pub fn scale(&self) -> f64 {
+        self.gamma * self.rstd
+    }
+}
+
+/// The two sums that the backward pass folds out of (x, dy), for one channel.
+///
+/// They are the parameters' gradients (Ioffe & Szegedy 2015, section 3):
+///
+/// ```text
+/// d beta = sum(dy),    d gamma = sum(dy xhat)
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GradientSums {
+    /// `sum(dy)`, the gradient of beta.
+    pub dy: f64,
+    /// `sum(dy xhat)`, the gradient of gamma; 0 when x was not given.
+    pub dy_xhat: f64,
+}
+
+impl GradientSums {
+    /// Both sums divided by the number of values per channel, as the gradient of x needs them; zero for no
+    /// values.
+    pub fn means(&self, count: u64) -> GradientMeans {
+        let count = count.max(1) as f64;
+        GradientMeans { dy: self.dy / count, dy_xhat: self.dy_xhat / count }
+    }
+
+    /// The sums over both sets of values together.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        Self { dy: self.dy + other.dy, dy_xhat: self.dy_xhat + other.dy_xhat }
+    }
+}
+
+/// [`GradientSums`] divided by the number of values per channel, over which the statistics were taken.
+///
+/// They carry the dependence of the statistics on x back to x. With fixed statistics there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GradientMeans {
+    /// `mean(dy)`.
+    pub dy: f64,
+    /// `mean(dy xhat)`.
+    pub dy_xhat: f64,
+}
+
+/// Coefficients of every channel from a batch's moments.
+pub(crate) fn of_batch<P: Real>(
+    moments: &[Moments],
+    eps: f64,
+    parameters: &Parameters<'_, P>,
+) -> Vec<Coefficients> {
+    moments
+        .iter()
+        .enumerate()
+        .map(|(channel, moments)| Coefficients::of_batch(moments, eps, parameters.of(channel)))
+        .collect()
+}
+
+/// Coefficients of every channel from a given mean and variance.
+///
+/// # Errors
+///
+/// [`Error::InvalidStatistics`] if they are not numbers to normalize with.
+pub(crate) fn of_statistics<P: Real>(
+    mean: &[P],
+    variance: &[P],
+    eps: f64,
+    parameters: &Parameters<'_, P>,
+) -> Result<Vec<Coefficients>, Error> {
+    mean.iter()
+        .zip(variance)
+        .enumerate()
+        .map(|(channel, (mean, variance))| {
+            let (mean, variance) = (mean.to_f64(), variance.to_f64());
+            if mean.is_finite() && variance.is_finite() && variance + eps > 0.0 {
+                Ok(Coefficients::new(mean, variance, eps, parameters.of(channel)))
+            } else {
+                Err(Error::InvalidStatistics { channel, mean, variance, eps })
+            }
+        })
+        .collect()
+}

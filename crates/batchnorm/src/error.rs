@@ -1,0 +1,206 @@
+//! Everything that can be wrong with what a caller passes in, in one enum.
+//!
+//! Every message says what was expected, what was found, and the way out. Nothing in this crate panics on
+//! user input.
+
+use crate::Shape;
+
+/// What was wrong with the arguments of an operation.
+///
+/// When an operation returns an error, running statistics and the batch counter are as they were; output
+/// slices may hold partial results.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `eps` was negative, infinite or NaN.
+    #[error("eps must be a finite number >= 0, found {found}; most libraries use 1e-5 or 1e-3")]
+    InvalidEps {
+        /// The value passed.
+        found: f64,
+    },
+    /// The momentum was infinite or NaN.
+    #[error(
+        "momentum must be a finite number, found {found}; \
+         `Momentum::of_new(0.1)` weighs the new batch by 0.1, `Momentum::of_old(0.9)` the old value by 0.9"
+    )]
+    InvalidMomentum {
+        /// The weight passed.
+        found: f64,
+    },
+    /// `outer * channels * inner` is more than memory can address.
+    #[error(
+        "a tensor of {outer} x {channels} x {inner} (outer x channels x inner) has more elements than this \
+         machine can address; split the batch"
+    )]
+    TooLarge {
+        /// Product of the axes before the channel axis.
+        outer: usize,
+        /// Length of the channel axis.
+        channels: usize,
+        /// Product of the axes after the channel axis.
+        inner: usize,
+    },
+    /// The channel axis does not exist.
+    #[error(
+        "channel axis {axis} does not exist in a tensor of rank {rank} (shape {dims:?}); \
+         expected {min} <= axis < {rank} (negative axes count from the end)",
+        min = -(*rank as isize)
+    )]
+    InvalidAxis {
+        /// The axis passed.
+        axis: isize,
+        /// The number of axes.
+        rank: usize,
+        /// The tensor's shape.
+        dims: Vec<usize>,
+    },
+    /// A layer of no channels.
+    #[error("a batch-norm layer needs at least one channel, found 0")]
+    NoChannels,
+    /// The input's channels are not the layer's.
+    #[error(
+        "expected {expected} channels, found {found} in {shape}; \
+         check the channel axis (axis 1 is usual for channels-first data, the last one for channels-last)"
+    )]
+    ChannelMismatch {
+        /// The layer's channels.
+        expected: usize,
+        /// The input's channels.
+        found: usize,
+        /// The input's shape.
+        shape: Shape,
+    },
+    /// A slice's length is not its shape's.
+    #[error("`{what}` must have {expected} elements for {shape}, found {found}")]
+    LengthMismatch {
+        /// The argument's name.
+        what: &'static str,
+        /// The number of elements that the shape asks for.
+        expected: usize,
+        /// The slice's length.
+        found: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// Two tensors that must have the same shape differ.
+    #[error("`{what}` must have the shape of x, {expected}; found {found}")]
+    ShapeMismatch {
+        /// The argument's name.
+        what: &'static str,
+        /// The shape of `x`.
+        expected: Shape,
+        /// The argument's shape.
+        found: Shape,
+    },
+    /// A per-channel slice does not have one value per channel.
+    #[error("`{what}` must have one value for each of the {expected} channels, found {found}")]
+    PerChannelMismatch {
+        /// The argument's name.
+        what: &'static str,
+        /// The number of channels.
+        expected: usize,
+        /// The slice's length.
+        found: usize,
+    },
+    /// Training on one value per channel: its variance is zero and every output would be beta.
+    #[error(
+        "expected more than one value per channel in training, found {shape}; use a larger batch (drop the last \
+         partial one), evaluate with running statistics, or set `one_value` to `Policy::Allow`"
+    )]
+    OneValuePerChannel {
+        /// The input's shape.
+        shape: Shape,
+    },
+    /// Training on an empty batch under `empty_batch = Policy::Error`.
+    #[error(
+        "expected a batch of at least one value, found {shape}; skip empty batches or set `empty_batch` to `Policy::Allow`"
+    )]
+    EmptyBatch {
+        /// The input's shape.
+        shape: Shape,
+    },
+    /// A batch statistic was NaN or infinite under `non_finite = Policy::Error`.
+    #[error(
+        "channel {channel} has mean {mean} and variance {variance}: its input holds NaN, infinity or values too \
+         large to square; running statistics were left as they were"
+    )]
+    NonFiniteStatistics {
+        /// The first such channel.
+        channel: usize,
+        /// Its mean.
+        mean: f64,
+        /// Its variance.
+        variance: f64,
+    },
+    /// Variance zero with eps = 0: the output would be 0/0.
+    #[error(
+        "channel {channel} is constant (variance 0) and eps is 0, so 1/sqrt(variance + eps) is infinite; use eps > 0"
+    )]
+    ZeroVariance {
+        /// The first such channel.
+        channel: usize,
+    },
+    /// A given mean or variance cannot be normalized with.
+    #[error(
+        "channel {channel} has the given mean {mean} and variance {variance}, which with eps = {eps} cannot be \
+         normalized with: the mean must be finite and variance + eps > 0; re-estimate the statistics on data"
+    )]
+    InvalidStatistics {
+        /// The first such channel.
+        channel: usize,
+        /// Its mean.
+        mean: f64,
+        /// Its variance.
+        variance: f64,
+        /// The eps added to it.
+        eps: f64,
+    },
+    /// A tensor that this pass has to read was not passed.
+    #[error("`{what}` is needed {reason}, but was not passed")]
+    Missing {
+        /// The argument's name.
+        what: &'static str,
+        /// What it is needed for.
+        reason: &'static str,
+    },
+    /// The layer has no running statistics.
+    #[error(
+        "this layer tracks no running statistics (`track_running_statistics` is false), so {what}; \
+         create it with tracking on"
+    )]
+    NotTracked {
+        /// What could not be done.
+        what: &'static str,
+    },
+    /// An estimate was asked for before any data was seen.
+    #[error(
+        "population statistics need at least one training batch with two or more values per channel, found none"
+    )]
+    NoBatches,
+    /// A named tensor of a saved state is missing.
+    #[error("the state has no `{name}`; expected {expected}")]
+    MissingState {
+        /// The name looked for.
+        name: &'static str,
+        /// All names this layer has.
+        expected: String,
+    },
+    /// A named tensor of a saved state is not one of this layer's.
+    #[error("the state has `{name}`, which this layer has not; expected {expected}")]
+    UnexpectedState {
+        /// The name found.
+        name: String,
+        /// All names this layer has.
+        expected: String,
+    },
+    /// A named value of a saved state has the wrong kind or an impossible value.
+    #[error("state `{name}`: expected {expected}, found {found}")]
+    InvalidState {
+        /// The tensor's name.
+        name: String,
+        /// What it must be.
+        expected: &'static str,
+        /// What it was.
+        found: String,
+    },
+}

@@ -1,0 +1,151 @@
+//! The four primitives, as the trait that every backend implements.
+//!
+//! All of batch normalization is two folds and two maps over a tensor seen as (outer, channels, inner):
+//!
+//! | primitive | kind | computes, per channel |
+//! |---|---|---|
+//! | [`Kernels::moments`] | fold x | n, mean, M2 |
+//! | [`Kernels::normalize`] | map x | `y = gamma rstd (x - mean) + beta` |
+//! | [`Kernels::gradient_sums`] | fold (x, dy) | `sum(dy)`, `sum(dy xhat)` |
+//! | [`Kernels::input_gradient`] | map (x, dy) | `dx = gamma rstd (dy - mean(dy) - xhat mean(dy xhat))` |
+//!
+//! Everything else (training, evaluation, frozen layers, Algorithm 2, synchronized statistics ...) is a
+//! composition of these and of [`Moments::merge`](crate::Moments::merge).
+
+use crate::coefficients;
+use crate::{Coefficients, Element, GradientMeans, GradientSums, Moments, Parameters, View, ViewMut};
+
+/// What a map does to `z = gamma rstd (x - mean) + beta` before it writes y.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Epilogue<'a, E> {
+    /// `y = z`.
+    #[default]
+    None,
+    /// `y = max(z, 0)`; NaN stays NaN.
+    Relu,
+    /// `y = z` where `z > 0`, else `slope z`.
+    LeakyRelu {
+        /// The slope for negative values.
+        slope: f64,
+    },
+    /// `y = max(z + addend, 0)`: the end of a residual block.
+    AddRelu {
+        /// What is added; of x's shape.
+        addend: View<'a, E>,
+    },
+}
+
+/// The derivative of an [`Epilogue`], by which the gradient kernels multiply dy first.
+///
+/// z is recomputed from x, so nothing but what is read anyway is needed, and no mask is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Gate<'a, E> {
+    /// `dz = dy`.
+    #[default]
+    None,
+    /// `dz = dy` where `z > 0`, else 0.
+    Relu {
+        /// The input of the forward pass.
+        x: View<'a, E>,
+    },
+    /// `dz = dy` where `z > 0`, else `slope dy`.
+    LeakyRelu {
+        /// The input of the forward pass.
+        x: View<'a, E>,
+        /// The slope for negative values.
+        slope: f64,
+    },
+    /// `dz = dy` where `z + addend > 0`, else 0; dz is the addend's gradient too.
+    AddRelu {
+        /// The input of the forward pass.
+        x: View<'a, E>,
+        /// What the forward pass added.
+        addend: View<'a, E>,
+    },
+}
+
+/// A backend: something that computes the four primitives for tensors of type `E`.
+///
+/// All views of one call have the same shape and every per-channel slice has one entry per channel: the
+/// [passes](crate::passes) check that before they call. Backends judge themselves against
+/// [`Reference`](crate::Reference).
+///
+/// A backend may override the two provided methods to keep a channel in cache between fold and map.
+pub trait Kernels<E: Element>: Sync {
+    /// The backend's name, for messages and tests.
+    fn name(&self) -> &'static str;
+
+    /// Fold: count, mean and M2 of every channel of `x` into `moments`.
+    fn moments(&self, x: View<'_, E>, moments: &mut [Moments]);
+
+    /// Map: `y = epilogue(gamma rstd (x - mean) + beta)`.
+    fn normalize(
+        &self,
+        coefficients: &[Coefficients],
+        x: View<'_, E>,
+        epilogue: Epilogue<'_, E>,
+        y: ViewMut<'_, E>,
+    );
+
+    /// Fold: `sum(dz)` and `sum(dz xhat)` of every channel into `sums`, with `dz = gate(dy)`.
+    ///
+    /// Without `x` only `sum(dz)` is computed, and `dy_xhat` is 0.
+    fn gradient_sums(
+        &self,
+        coefficients: &[Coefficients],
+        x: Option<View<'_, E>>,
+        dy: View<'_, E>,
+        gate: Gate<'_, E>,
+        sums: &mut [GradientSums],
+    );
+
+    /// Map: `dx = gamma rstd (dz - mean(dz) - xhat mean(dz xhat))`, with `dz = gate(dy)`.
+    ///
+    /// `batch` holds x and the two means when the statistics were the batch's own; with fixed statistics it is
+    /// `None`, the last two terms vanish, and x is not read (but by a gate). `d_addend`, when given, receives
+    /// dz: the gradient of what [`Epilogue::AddRelu`] added.
+    fn input_gradient(
+        &self,
+        coefficients: &[Coefficients],
+        batch: Option<(View<'_, E>, &[GradientMeans])>,
+        dy: View<'_, E>,
+        gate: Gate<'_, E>,
+        dx: ViewMut<'_, E>,
+        d_addend: Option<ViewMut<'_, E>>,
+    );
+
+    /// `moments`, then `normalize` with the batch's own statistics. Returns the coefficients used.
+    fn forward_train(
+        &self,
+        eps: f64,
+        parameters: Parameters<'_, E::Parameter>,
+        x: View<'_, E>,
+        epilogue: Epilogue<'_, E>,
+        y: ViewMut<'_, E>,
+        moments: &mut [Moments],
+    ) -> Vec<Coefficients> {
+        self.moments(x, moments);
+        let coefficients = coefficients::of_batch(moments, eps, &parameters);
+        self.normalize(&coefficients, x, epilogue, y);
+        coefficients
+    }
+
+    /// `gradient_sums`, then `input_gradient` for statistics that were the batch's own, of `count` values per
+    /// channel.
+    #[allow(clippy::too_many_arguments, reason = "the tensors of a backward pass")]
+    fn backward(
+        &self,
+        coefficients: &[Coefficients],
+        count: u64,
+        x: View<'_, E>,
+        dy: View<'_, E>,
+        gate: Gate<'_, E>,
+        dx: ViewMut<'_, E>,
+        d_addend: Option<ViewMut<'_, E>>,
+        sums: &mut [GradientSums],
+    ) {
+        self.gradient_sums(coefficients, Some(x), dy, gate, sums);
+        let means: Vec<_> = sums.iter().map(|sums| sums.means(count)).collect();
+        self.input_gradient(coefficients, Some((x, &means)), dy, gate, dx, d_addend);
+    }
+}

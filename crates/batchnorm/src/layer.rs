@@ -1,0 +1,308 @@
+//! A batch-norm layer of its own, for those who use no framework: parameters, running statistics, passes.
+
+use crate::passes::{self, Backward, Gradients, Saved, Wanted};
+use crate::{
+    BatchNormConfig, Cpu, Element, Epilogue, Error, Kernels, Parameters, Population, Real, RunningStatistics,
+    RunningUpdate, Shape, View, ViewMut,
+};
+
+/// A batch-norm layer: configuration, gamma, beta and running statistics of a fixed number of channels.
+///
+/// `P` is the parameters' type, f32 or f64; `K` the backend that computes.
+///
+/// ```
+/// use batchnorm::{BatchNorm, BatchNormConfig, Shape, Wanted};
+///
+/// let mut layer = BatchNorm::<f32>::new(2, BatchNormConfig::pytorch())?;
+/// let shape = Shape::channels_first(&[3, 2])?; // three rows of two channels
+/// let x = [1.0, 10.0, 2.0, 20.0, 3.0, 60.0];
+/// let mut y = [0.0; 6];
+///
+/// // A training step: the batch's statistics normalize, and enter the running ones.
+/// let forward = layer.forward_train(shape, &x, &mut y)?;
+/// assert!((y[0] + 1.2247).abs() < 1e-4); // (1 - 2) / sqrt(2/3)
+/// assert_eq!(layer.running().unwrap().mean, [0.2, 3.0]);
+///
+/// // Its gradients.
+/// let dy = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+/// let mut dx = [0.0; 6];
+/// let gradients = layer.backward(&forward.saved, &x, &dy, Some(&mut dx), Wanted::ALL)?;
+/// assert_eq!(gradients.beta.unwrap(), [1.0, 0.0]);
+///
+/// // Evaluation: the running statistics normalize.
+/// layer.forward_eval(shape, &x, &mut y)?;
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct BatchNorm<P = f32, K = Cpu> {
+    config: BatchNormConfig,
+    channels: usize,
+    gamma: Option<Vec<P>>,
+    beta: Option<Vec<P>>,
+    running: Option<RunningStatistics<P>>,
+    kernels: K,
+}
+
+/// What a training pass returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forward {
+    /// What the backward pass needs.
+    pub saved: Saved,
+    /// What became of the batch's statistics.
+    pub update: RunningUpdate,
+}
+
+impl<P: Real> BatchNorm<P> {
+    /// A new layer: gamma 1, beta 0, running mean 0, running variance 1, as configured.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoChannels`] for zero channels; an eps or momentum that is no number to compute with.
+    pub fn new(channels: usize, config: BatchNormConfig) -> Result<Self, Error> {
+        Self::with_kernels(channels, config, Cpu)
+    }
+}
+
+impl<P: Real, K> BatchNorm<P, K> {
+    /// A new layer on another backend.
+    ///
+    /// # Errors
+    ///
+    /// As for [`BatchNorm::new`].
+    pub fn with_kernels(channels: usize, config: BatchNormConfig, kernels: K) -> Result<Self, Error> {
+        config.validate()?;
+        // A shape that can be addressed: no state of absurd size is allocated for a wrong argument.
+        Shape::new(1, channels, 1)?;
+        if channels == 0 {
+            return Err(Error::NoChannels);
+        }
+        Ok(Self {
+            config,
+            channels,
+            gamma: config.scale.then(|| vec![P::ONE; channels]),
+            beta: config.shift.then(|| vec![P::ZERO; channels]),
+            running: config.track_running_statistics.then(|| RunningStatistics::new(channels)),
+            kernels,
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &BatchNormConfig {
+        &self.config
+    }
+
+    /// The number of channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The scale; none if configured without.
+    pub fn gamma(&self) -> Option<&[P]> {
+        self.gamma.as_deref()
+    }
+
+    /// The scale, to be changed by an optimizer.
+    pub fn gamma_mut(&mut self) -> Option<&mut [P]> {
+        self.gamma.as_deref_mut()
+    }
+
+    /// The shift; none if configured without.
+    pub fn beta(&self) -> Option<&[P]> {
+        self.beta.as_deref()
+    }
+
+    /// The shift, to be changed by an optimizer.
+    pub fn beta_mut(&mut self) -> Option<&mut [P]> {
+        self.beta.as_deref_mut()
+    }
+
+    /// The running statistics; none if configured without.
+    pub fn running(&self) -> Option<&RunningStatistics<P>> {
+        self.running.as_ref()
+    }
+
+    /// Replaces the running statistics, by a saved state's or a [`Population`]'s.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotTracked`] if the layer has none, [`Error::PerChannelMismatch`] if the channels are not the
+    /// layer's, [`Error::InvalidStatistics`] if a mean is not finite or a variance negative or not finite.
+    pub fn set_running(&mut self, statistics: RunningStatistics<P>) -> Result<(), Error> {
+        let Some(running) = &mut self.running else {
+            return Err(Error::NotTracked { what: "none can be set" });
+        };
+        for (what, values) in [("mean", &statistics.mean), ("variance", &statistics.variance)] {
+            if values.len() != self.channels {
+                return Err(Error::PerChannelMismatch { what, expected: self.channels, found: values.len() });
+            }
+        }
+        for (channel, (mean, variance)) in statistics.mean.iter().zip(&statistics.variance).enumerate() {
+            if !(mean.is_finite() && variance.is_finite() && *variance >= P::ZERO) {
+                return Err(Error::InvalidStatistics {
+                    channel,
+                    mean: mean.to_f64(),
+                    variance: variance.to_f64(),
+                    eps: self.config.eps,
+                });
+            }
+        }
+        *running = statistics;
+        Ok(())
+    }
+
+    /// Forgets the running statistics: mean 0, variance 1, no batches.
+    pub fn reset_running(&mut self) {
+        if let Some(running) = &mut self.running {
+            *running = RunningStatistics::new(self.channels);
+        }
+    }
+
+    /// Normalizes by the batch's own statistics and lets them into the running ones.
+    ///
+    /// `x` and `y` hold `shape.len()` elements. The equations are [`passes::forward_train`]'s and
+    /// [`RunningStatistics::update`]'s.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`passes::forward_train`], and [`Error::ChannelMismatch`]. Running statistics are then as they
+    /// were.
+    pub fn forward_train<E>(&mut self, shape: Shape, x: &[E], y: &mut [E]) -> Result<Forward, Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
+        let saved = self.normalize_by_batch(shape, x, y)?;
+        let update = match (&mut self.running, saved.batch_moments()) {
+            (Some(running), Some(moments)) => running.update(&self.config, moments),
+            _ => RunningUpdate::NotTracked,
+        };
+        Ok(Forward { saved, update })
+    }
+
+    /// Normalizes by the running statistics, or by the batch's own if the layer tracks none. Changes nothing
+    /// in the layer.
+    ///
+    /// The result serves [`BatchNorm::backward`] for a layer whose statistics are frozen while the rest of the
+    /// network trains.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`passes::forward_fixed`] (of [`passes::forward_train`] without tracking), and
+    /// [`Error::ChannelMismatch`].
+    pub fn forward_eval<E>(&self, shape: Shape, x: &[E], y: &mut [E]) -> Result<Saved, Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
+        let Some(running) = &self.running else {
+            return self.normalize_by_batch(shape, x, y);
+        };
+        self.check_channels(shape)?;
+        passes::forward_fixed(
+            &self.kernels,
+            &self.config,
+            self.parameters(),
+            &running.mean,
+            &running.variance,
+            View::new("x", shape, x)?,
+            Epilogue::None,
+            ViewMut::new("y", shape, y)?,
+        )
+    }
+
+    /// The gradients of the pass that returned `saved`: of x into `dx` if it is given, of gamma and beta as
+    /// wanted. The equations are [`passes::backward`]'s.
+    ///
+    /// With fixed statistics and gamma's gradient not wanted, x is not read and may be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthMismatch`] if a slice's length is not the forward pass's.
+    pub fn backward<E>(
+        &self,
+        saved: &Saved,
+        x: &[E],
+        dy: &[E],
+        dx: Option<&mut [E]>,
+        wanted: Wanted,
+    ) -> Result<Gradients, Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
+        let shape = saved.shape();
+        // Parameters that the layer has not have no gradients.
+        let wanted =
+            Wanted { gamma: wanted.gamma && self.gamma.is_some(), beta: wanted.beta && self.beta.is_some() };
+        let x = saved.needs_input(wanted).then(|| View::new("x", shape, x)).transpose()?;
+        let mut tensors =
+            Backward { x, dy: View::new("dy", shape, dy)?, gate: Default::default(), dx: None, d_addend: None };
+        if let Some(dx) = dx {
+            tensors.dx = Some(ViewMut::new("dx", shape, dx)?);
+        }
+        passes::backward(&self.kernels, saved, wanted, tensors)
+    }
+
+    /// Replaces the running statistics by the paper's Algorithm 2 over `batches`, each of `shape`'s kind; the
+    /// weights stay fixed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoBatches`] if no batch of two or more values per channel came, [`Error::NotTracked`] if the
+    /// layer has no running statistics, and shapes that do not fit. The old statistics are then as they were.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, BatchNormConfig, Shape};
+    ///
+    /// let mut layer = BatchNorm::<f32>::new(1, BatchNormConfig::paper())?;
+    /// let shape = Shape::channels_last(&[2, 1])?;
+    /// layer.estimate_population([(shape, &[1.0f32, 3.0][..]), (shape, &[5.0, 5.0])])?;
+    /// assert_eq!(layer.running().unwrap().mean, [3.5]);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn estimate_population<'a, E>(
+        &mut self,
+        batches: impl IntoIterator<Item = (Shape, &'a [E])>,
+    ) -> Result<(), Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
+        let mut population = Population::new();
+        let mut moments = vec![Default::default(); self.channels];
+        for (shape, x) in batches {
+            self.check_channels(shape)?;
+            self.kernels.moments(View::new("x", shape, x)?, &mut moments);
+            population.push(&moments);
+        }
+        self.set_running(population.finish()?)
+    }
+
+    fn normalize_by_batch<E>(&self, shape: Shape, x: &[E], y: &mut [E]) -> Result<Saved, Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
+        self.check_channels(shape)?;
+        passes::forward_train(
+            &self.kernels,
+            &self.config,
+            self.parameters(),
+            View::new("x", shape, x)?,
+            Epilogue::None,
+            ViewMut::new("y", shape, y)?,
+        )
+    }
+
+    fn parameters(&self) -> Parameters<'_, P> {
+        Parameters { gamma: self.gamma(), beta: self.beta() }
+    }
+
+    fn check_channels(&self, shape: Shape) -> Result<(), Error> {
+        if shape.channels() == self.channels {
+            Ok(())
+        } else {
+            Err(Error::ChannelMismatch { expected: self.channels, found: shape.channels(), shape })
+        }
+    }
+}

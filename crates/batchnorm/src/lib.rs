@@ -1,0 +1,77 @@
+//! Batch normalization on the CPU: accurate, deterministic, and usable from plain slices.
+//!
+//! ```text
+//! mean = sum(x) / n,    variance = sum((x - mean)^2) / n          over the batch, per channel
+//! y    = gamma (x - mean) / sqrt(variance + eps) + beta
+//! ```
+//!
+//! Source: S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing
+//! Internal Covariate Shift", 2015, arXiv 1502.03167.
+//!
+//! # Quick start
+//!
+//! ```
+//! use batchnorm::{BatchNorm, BatchNormConfig, Shape, Wanted};
+//!
+//! // 8 images of 3 channels and 5 x 5 pixels, around a mean of 10 000.
+//! let shape = Shape::channels_first(&[8, 3, 5, 5])?;
+//! let x: Vec<f32> = (0..shape.len()).map(|i| 1e4 + (i * 7 % 11) as f32).collect();
+//! let mut layer = BatchNorm::<f32>::new(3, BatchNormConfig::pytorch())?;
+//!
+//! let mut y = vec![0.0; shape.len()];
+//! let forward = layer.forward_train(shape, &x, &mut y)?;
+//!
+//! let dy = vec![1.0; shape.len()];
+//! let mut dx = vec![0.0; shape.len()];
+//! let gradients = layer.backward(&forward.saved, &x, &dy, Some(&mut dx), Wanted::ALL)?;
+//! assert_eq!(gradients.beta.unwrap(), [200.0; 3]);
+//!
+//! layer.forward_eval(shape, &x, &mut y)?;
+//! # Ok::<(), batchnorm::Error>(())
+//! ```
+//!
+//! # Reading order
+//!
+//! 1. [`BatchNormConfig`]: what momentum, running variance and eps mean, with a preset per library.
+//! 2. [`Shape`], [`View`]: any rank and channel axis as (outer, channels, inner).
+//! 3. [`Moments`]: count, mean and M2 as a monoid.
+//! 4. [`Kernels`]: the four primitives that carry everything; [`Reference`] defines them, [`Cpu`] is fast.
+//! 5. [`passes`]: training, evaluation and backward over slices, without state.
+//! 6. [`RunningStatistics`] and [`Population`]: what evaluation normalizes with.
+//! 7. [`BatchNorm`]: a layer that holds all of it; [`Names`]: its state under PyTorch's and Keras's names.
+//!
+//! # Features
+//!
+//! - `serde`: the configuration and [`Moments`] serialize and deserialize.
+
+#![forbid(unsafe_code)]
+
+mod coefficients;
+mod config;
+mod cpu;
+mod element;
+mod error;
+mod kernels;
+mod layer;
+mod moments;
+pub mod passes;
+mod population;
+mod reference;
+mod running;
+mod shape;
+mod state;
+
+pub use coefficients::{Coefficients, GradientMeans, GradientSums, Parameters};
+pub use config::{BatchNormConfig, Momentum, Policy, RunningVariance, Warning};
+pub use cpu::Cpu;
+pub use element::{Element, Real};
+pub use error::Error;
+pub use kernels::{Epilogue, Gate, Kernels};
+pub use layer::{BatchNorm, Forward};
+pub use moments::Moments;
+pub use passes::{Gradients, Saved, Wanted};
+pub use population::Population;
+pub use reference::Reference;
+pub use running::{RunningStatistics, RunningUpdate};
+pub use shape::{Shape, View, ViewMut};
+pub use state::{Names, StateValue};

@@ -1,0 +1,293 @@
+//! The passes over plain slices, without state: what the layer and every framework adapter call.
+//!
+//! ```text
+//! forward_train    y from x by the batch's own statistics     1 fold, 1 map
+//! forward_fixed    y from x by given statistics               1 map
+//! backward         dx, d gamma, d beta from x and dy          1 fold, 1 map
+//! ```
+//!
+//! [`forward_train`] and [`forward_fixed`] return a [`Saved`], by which [`backward`] knows what was done. The
+//! running statistics are the caller's: see [`RunningStatistics`](crate::RunningStatistics).
+
+use crate::coefficients::{self, check_per_channel};
+use crate::{
+    BatchNormConfig, Coefficients, Element, Epilogue, Error, Gate, GradientSums, Kernels, Moments, Parameters,
+    Policy, Shape, View, ViewMut,
+};
+
+/// What a backward pass needs to know of its forward pass, besides x: a few f64 numbers per channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saved {
+    shape: Shape,
+    coefficients: Vec<Coefficients>,
+    /// The batch's moments; none when the statistics were given.
+    moments: Option<Vec<Moments>>,
+}
+
+impl Saved {
+    /// The shape of x.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// What each channel was normalized with.
+    pub fn coefficients(&self) -> &[Coefficients] {
+        &self.coefficients
+    }
+
+    /// The batch's own statistics, or `None` when they were given.
+    pub fn batch_moments(&self) -> Option<&[Moments]> {
+        self.moments.as_deref()
+    }
+
+    /// Whether [`backward`] has to read x (without a [`Gate`], which reads its own).
+    ///
+    /// With the batch's statistics always; with fixed ones only for gamma's gradient, so that a caller who
+    /// does not want that one need not keep x.
+    pub fn needs_input(&self, wanted: Wanted) -> bool {
+        self.moments.is_some() || wanted.gamma
+    }
+}
+
+/// Which parameter gradients [`backward`] shall compute. The input's gradient is wanted when a slice for it
+/// is passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// `d gamma = sum(dy xhat)`.
+    pub gamma: bool,
+    /// `d beta = sum(dy)`.
+    pub beta: bool,
+}
+
+impl Wanted {
+    /// Both gradients.
+    pub const ALL: Self = Self { gamma: true, beta: true };
+    /// Neither.
+    pub const NONE: Self = Self { gamma: false, beta: false };
+}
+
+/// The parameters' gradients, one f64 per channel: those that were wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gradients {
+    /// `d gamma = sum(dy xhat)`.
+    pub gamma: Option<Vec<f64>>,
+    /// `d beta = sum(dy)`.
+    pub beta: Option<Vec<f64>>,
+}
+
+/// Normalizes by the batch's own statistics: the training pass (Ioffe & Szegedy 2015, Algorithm 1).
+///
+/// ```text
+/// mean = sum(x) / n,    variance = sum((x - mean)^2) / n
+/// y    = epilogue(gamma (x - mean) / sqrt(variance + eps) + beta)
+/// ```
+///
+/// Of the configuration, eps and the policies are used; whether there are parameters is what `parameters`
+/// says. Running statistics are updated from [`Saved::batch_moments`] by
+/// [`RunningStatistics::update`](crate::RunningStatistics::update).
+///
+/// # Errors
+///
+/// [`Error::OneValuePerChannel`], [`Error::EmptyBatch`] and [`Error::NonFiniteStatistics`] as the policies say;
+/// [`Error::ZeroVariance`] if a channel is constant and eps is 0; invalid numbers in the configuration; shapes
+/// or lengths that do not fit.
+///
+/// ```
+/// use batchnorm::{passes, BatchNormConfig, Cpu, Epilogue, Parameters, Shape, View, ViewMut};
+///
+/// let shape = Shape::channels_last(&[4, 1])?;
+/// let x = [1.0f32, 3.0, 5.0, 7.0];
+/// let mut y = [0.0; 4];
+/// let saved = passes::forward_train(
+///     &Cpu,
+///     &BatchNormConfig::pytorch().with_eps(0.0),
+///     Parameters { gamma: Some(&[5f32.sqrt()]), beta: None },
+///     View::new("x", shape, &x)?,
+///     Epilogue::None,
+///     ViewMut::new("y", shape, &mut y)?,
+/// )?;
+/// assert_eq!(y, [-3.0, -1.0, 1.0, 3.0]);
+/// assert_eq!(saved.batch_moments().unwrap()[0].mean, 4.0);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
+pub fn forward_train<E: Element>(
+    kernels: &impl Kernels<E>,
+    config: &BatchNormConfig,
+    parameters: Parameters<'_, E::Parameter>,
+    x: View<'_, E>,
+    epilogue: Epilogue<'_, E>,
+    y: ViewMut<'_, E>,
+) -> Result<Saved, Error> {
+    config.validate()?;
+    let shape = x.shape();
+    check_tensors(shape, epilogue, &y)?;
+    parameters.check(shape.channels())?;
+    match shape.positions() {
+        0 if config.empty_batch == Policy::Error => return Err(Error::EmptyBatch { shape }),
+        1 if config.one_value == Policy::Error => return Err(Error::OneValuePerChannel { shape }),
+        _ => {}
+    }
+    let mut moments = vec![Moments::EMPTY; shape.channels()];
+    let coefficients = kernels.forward_train(config.eps, parameters, x, epilogue, y, &mut moments);
+    if shape.positions() > 0 {
+        check_moments(&moments, config)?;
+    }
+    Ok(Saved { shape, coefficients, moments: Some(moments) })
+}
+
+fn check_moments(moments: &[Moments], config: &BatchNormConfig) -> Result<(), Error> {
+    for (channel, moments) in moments.iter().enumerate() {
+        if config.non_finite == Policy::Error && !moments.is_finite() {
+            return Err(Error::NonFiniteStatistics {
+                channel,
+                mean: moments.mean,
+                variance: moments.biased_variance(),
+            });
+        }
+        if moments.biased_variance() + config.eps == 0.0 {
+            return Err(Error::ZeroVariance { channel });
+        }
+    }
+    Ok(())
+}
+
+/// Normalizes by given statistics: evaluation, and training with frozen statistics.
+///
+/// ```text
+/// y = epilogue(gamma (x - mean) / sqrt(variance + eps) + beta)
+/// ```
+///
+/// # Errors
+///
+/// [`Error::InvalidStatistics`] unless every mean is finite and every variance + eps is positive; an invalid
+/// eps; shapes or lengths that do not fit.
+#[allow(clippy::too_many_arguments, reason = "the operands of a forward pass")]
+pub fn forward_fixed<E: Element>(
+    kernels: &impl Kernels<E>,
+    config: &BatchNormConfig,
+    parameters: Parameters<'_, E::Parameter>,
+    mean: &[E::Parameter],
+    variance: &[E::Parameter],
+    x: View<'_, E>,
+    epilogue: Epilogue<'_, E>,
+    y: ViewMut<'_, E>,
+) -> Result<Saved, Error> {
+    config.validate()?;
+    let shape = x.shape();
+    check_tensors(shape, epilogue, &y)?;
+    parameters.check(shape.channels())?;
+    check_per_channel("mean", shape.channels(), Some(mean))?;
+    check_per_channel("variance", shape.channels(), Some(variance))?;
+    let coefficients = coefficients::of_statistics(mean, variance, config.eps, &parameters)?;
+    kernels.normalize(&coefficients, x, epilogue, y);
+    Ok(Saved { shape, coefficients, moments: None })
+}
+
+/// The tensors of a backward pass.
+#[derive(Debug)]
+pub struct Backward<'a, E> {
+    /// The input of the forward pass; needed if [`Saved::needs_input`].
+    pub x: Option<View<'a, E>>,
+    /// The gradient of y.
+    pub dy: View<'a, E>,
+    /// The derivative of the forward pass's epilogue.
+    pub gate: Gate<'a, E>,
+    /// Where the gradient of x goes, if it is wanted.
+    pub dx: Option<ViewMut<'a, E>>,
+    /// Where the gradient of [`Epilogue::AddRelu`]'s addend goes, if it is wanted (together with dx).
+    pub d_addend: Option<ViewMut<'a, E>>,
+}
+
+impl<'a, E> Backward<'a, E> {
+    /// The backward pass of a forward pass without epilogue, with the gradient of x wanted.
+    pub fn new(x: View<'a, E>, dy: View<'a, E>, dx: ViewMut<'a, E>) -> Self {
+        Self { x: Some(x), dy, gate: Gate::None, dx: Some(dx), d_addend: None }
+    }
+}
+
+/// The gradients of the forward pass that returned `saved` (Ioffe & Szegedy 2015, section 3).
+///
+/// ```text
+/// d beta  = sum(dz),    d gamma = sum(dz xhat),    dz = gate(dy)
+/// dx      = gamma rstd (dz - mean(dz) - xhat mean(dz xhat))      statistics of the batch
+/// dx      = gamma rstd dz                                        fixed statistics
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Missing`] if x is needed and not passed, or the addend's gradient is asked for without dx; shapes
+/// that differ from the forward pass's.
+pub fn backward<E: Element>(
+    kernels: &impl Kernels<E>,
+    saved: &Saved,
+    wanted: Wanted,
+    tensors: Backward<'_, E>,
+) -> Result<Gradients, Error> {
+    let Backward { x, dy, gate, dx, d_addend } = tensors;
+    let shape = saved.shape;
+    check_shape("dy", shape, dy.shape())?;
+    check_optional("x", shape, x.map(|x| x.shape()))?;
+    check_optional("dx", shape, dx.as_ref().map(ViewMut::shape))?;
+    check_optional("d_addend", shape, d_addend.as_ref().map(ViewMut::shape))?;
+    match gate {
+        Gate::None => {}
+        Gate::Relu { x } | Gate::LeakyRelu { x, .. } => check_shape("gate's x", shape, x.shape())?,
+        Gate::AddRelu { x, addend } => {
+            check_shape("gate's x", shape, x.shape())?;
+            check_shape("addend", shape, addend.shape())?;
+        }
+    }
+    if d_addend.is_some() && dx.is_none() {
+        return Err(Error::Missing {
+            what: "dx",
+            reason: "to compute the addend's gradient, which is written on the way",
+        });
+    }
+
+    let mut sums = vec![GradientSums::default(); shape.channels()];
+    let coefficients = &saved.coefficients;
+    match (&saved.moments, dx) {
+        (Some(_), Some(dx)) => {
+            let x = x.ok_or(Error::Missing {
+                what: "x",
+                reason: "for the gradient through the batch's statistics",
+            })?;
+            let count = shape.positions() as u64;
+            kernels.backward(coefficients, count, x, dy, gate, dx, d_addend, &mut sums);
+        }
+        (_, dx) => {
+            if wanted.gamma && x.is_none() {
+                return Err(Error::Missing { what: "x", reason: "for the gradient of gamma" });
+            }
+            if wanted != Wanted::NONE {
+                let x = x.filter(|_| wanted.gamma);
+                kernels.gradient_sums(coefficients, x, dy, gate, &mut sums);
+            }
+            if let Some(dx) = dx {
+                kernels.input_gradient(coefficients, None, dy, gate, dx, d_addend);
+            }
+        }
+    }
+    Ok(Gradients {
+        gamma: wanted.gamma.then(|| sums.iter().map(|sums| sums.dy_xhat).collect()),
+        beta: wanted.beta.then(|| sums.iter().map(|sums| sums.dy).collect()),
+    })
+}
+
+fn check_tensors<E>(shape: Shape, epilogue: Epilogue<'_, E>, y: &ViewMut<'_, E>) -> Result<(), Error> {
+    if shape.channels() == 0 {
+        return Err(Error::NoChannels);
+    }
+    if let Epilogue::AddRelu { addend } = epilogue {
+        check_shape("addend", shape, addend.shape())?;
+    }
+    check_shape("y", shape, y.shape())
+}
+
+fn check_optional(what: &'static str, expected: Shape, found: Option<Shape>) -> Result<(), Error> {
+    found.map_or(Ok(()), |found| check_shape(what, expected, found))
+}
+
+fn check_shape(what: &'static str, expected: Shape, found: Shape) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::ShapeMismatch { what, expected, found }) }
+}

@@ -1,0 +1,97 @@
+//! Running statistics: what evaluation normalizes with, and how a batch enters them.
+
+use crate::{BatchNormConfig, Moments, Real};
+
+/// A layer's running mean and variance per channel, and how many batches entered them.
+///
+/// They are stored in the parameters' type (f32 for f32 data), as every library stores them; the update is
+/// computed in f64 and rounded once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunningStatistics<P> {
+    /// The running mean of each channel; 0 before the first batch.
+    pub mean: Vec<P>,
+    /// The running variance of each channel; 1 before the first batch.
+    pub variance: Vec<P>,
+    /// How many batches entered: PyTorch's `num_batches_tracked`.
+    pub batches: u64,
+}
+
+/// What became of a batch's statistics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a skipped update means that the batch held NaN or infinity, or nothing"]
+pub enum RunningUpdate {
+    /// They entered the running statistics.
+    Applied,
+    /// There are no running statistics: the layer does not track them, or the statistics were given.
+    NotTracked,
+    /// The batch was empty: everything stays as it was.
+    SkippedEmpty,
+    /// Some statistic was NaN or infinite: everything stays as it was, in all channels.
+    SkippedNonFinite {
+        /// The channels concerned.
+        channels: Vec<usize>,
+    },
+}
+
+impl<P: Real> RunningStatistics<P> {
+    /// Mean 0, variance 1, no batches: how every library starts.
+    pub fn new(channels: usize) -> Self {
+        Self { mean: vec![P::ZERO; channels], variance: vec![P::ONE; channels], batches: 0 }
+    }
+
+    /// Lets a batch's statistics in, all channels or none.
+    ///
+    /// ```text
+    /// mean     <- w_old mean     + w_new batch mean
+    /// variance <- w_old variance + w_new batch variance     (biased or unbiased, as configured)
+    /// ```
+    ///
+    /// with the weights of the configuration's [`Momentum`](crate::Momentum). A statistic that would become NaN
+    /// or infinite is not let in.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNormConfig, Moments, RunningStatistics, RunningUpdate};
+    ///
+    /// let mut running = RunningStatistics::<f32>::new(1);
+    /// let batch = Moments::of(&[2.0f32, 4.0]);
+    /// assert_eq!(running.update(&BatchNormConfig::pytorch(), &[batch]), RunningUpdate::Applied);
+    /// assert_eq!((running.mean[0], running.variance[0]), (0.3, 1.1)); // .9 * 1 + .1 * 2
+    ///
+    /// let poisoned = Moments::of(&[2.0f32, f32::NAN]);
+    /// let update = running.update(&BatchNormConfig::pytorch(), &[poisoned]);
+    /// assert_eq!(update, RunningUpdate::SkippedNonFinite { channels: vec![0] });
+    /// assert_eq!((running.mean[0], running.batches), (0.3, 1));
+    /// ```
+    pub fn update(&mut self, config: &BatchNormConfig, batch: &[Moments]) -> RunningUpdate {
+        debug_assert_eq!(batch.len(), self.mean.len());
+        if batch.iter().all(|moments| moments.count == 0) {
+            return RunningUpdate::SkippedEmpty;
+        }
+        let (old, new) = config.momentum.weights(self.batches + 1);
+        let average = |running: P, batch: f64| {
+            // A weight of 0 forgets the old value, whatever it is.
+            let kept = if old == 0.0 { 0.0 } else { old * running.to_f64() };
+            P::from_f64(kept + new * batch)
+        };
+        let mean: Vec<P> =
+            self.mean.iter().zip(batch).map(|(running, batch)| average(*running, batch.mean)).collect();
+        let variance: Vec<P> = self
+            .variance
+            .iter()
+            .zip(batch)
+            .map(|(running, batch)| average(*running, batch.variance(config.running_variance)))
+            .collect();
+        let channels: Vec<usize> = (0..batch.len())
+            .filter(|&channel| {
+                !(batch[channel].is_finite() && mean[channel].is_finite() && variance[channel].is_finite())
+            })
+            .collect();
+        if !channels.is_empty() {
+            return RunningUpdate::SkippedNonFinite { channels };
+        }
+        self.mean = mean;
+        self.variance = variance;
+        self.batches += 1;
+        RunningUpdate::Applied
+    }
+}
