@@ -15,8 +15,8 @@ use crate::{
 ///
 /// let mut layer = BatchNorm::<f32>::new(2, BatchNormConfig::pytorch())?;
 /// let shape = Shape::channels_first(&[3, 2])?; // three rows of two channels
-/// let x = [1.0, 10.0, 2.0, 20.0, 3.0, 60.0];
-/// let mut y = [0.0; 6];
+/// let x = [1.0f32, 10.0, 2.0, 20.0, 3.0, 60.0];
+/// let mut y = [0.0f32; 6];
 ///
 /// // A training step: the batch's statistics normalize, and enter the running ones.
 /// let forward = layer.forward_train(shape, &x, &mut y)?;

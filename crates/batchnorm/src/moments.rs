@@ -15,12 +15,12 @@ use crate::{Element, RunningVariance};
 /// ```
 /// use batchnorm::Moments;
 ///
-/// let whole = Moments::of(&[1.0f32, 2.0, 3.0, 4.0, 10.0]);
-/// let parts = Moments::of(&[1.0f32, 2.0]).merge(Moments::of(&[3.0f32, 4.0, 10.0]));
+/// let whole = Moments::of(&[1.0f32, 2.0, 3.0, 4.0, 5.0]);
+/// let parts = Moments::of(&[1.0f32, 2.0]).merge(Moments::of(&[3.0f32, 4.0, 5.0]));
 /// assert_eq!(whole, parts);
-/// assert_eq!((whole.count, whole.mean, whole.m2), (5, 4.0, 50.0));
-/// assert_eq!(whole.biased_variance(), 10.0);
-/// assert_eq!(whole.unbiased_variance(), 12.5);
+/// assert_eq!((whole.count, whole.mean, whole.m2), (5, 3.0, 10.0));
+/// assert_eq!(whole.biased_variance(), 2.0);
+/// assert_eq!(whole.unbiased_variance(), 2.5);
 /// ```
 ///
 /// Source: Chan, Golub & LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample
@@ -84,10 +84,13 @@ impl Moments {
             return other;
         }
         let count = self.count + other.count;
-        let (n_a, n_b) = (self.count as f64, other.count as f64);
-        let share = n_b / count as f64;
+        let (n_a, n_b, n) = (self.count as f64, other.count as f64, count as f64);
         let delta = other.mean - self.mean;
-        Self { count, mean: self.mean + delta * share, m2: self.m2 + other.m2 + delta * delta * n_a * share }
+        Self {
+            count,
+            mean: self.mean + delta * n_b / n,
+            m2: self.m2 + other.m2 + delta * delta * n_a * n_b / n,
+        }
     }
 
     /// `M2 / n`, the variance that training normalizes with; 0 when there are no values.

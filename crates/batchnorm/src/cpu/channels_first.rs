@@ -103,7 +103,12 @@ fn total(lanes: &[f64; LANES]) -> f64 {
 
 pub fn moments<E: Element>(x: View<'_, E>, moments: &mut [Moments]) {
     let blocks = Blocks::new(x.shape());
-    blocks.fold(moments, |i| moments_of_block(&blocks, x, i), Moments::merge);
+    blocks.fold(
+        moments,
+        #[inline(always)]
+        |i| moments_of_block(&blocks, x, i),
+        Moments::merge,
+    );
 }
 
 #[inline(always)]
@@ -144,6 +149,7 @@ pub fn gradient_sums<E: Element>(
     let blocks = Blocks::new(dy.shape());
     blocks.fold(
         sums,
+        #[inline(always)]
         |i| sums_of_block(&blocks, &coefficients[blocks.channel(i)], x, dy, gate, i),
         GradientSums::merge,
     );
@@ -186,12 +192,18 @@ pub fn normalize<E: Element>(
     mut y: ViewMut<'_, E>,
 ) {
     let shape = x.shape();
-    threads::write_pieces(y.data(), None, 1, |start, y, _| {
-        for_each_run_of_piece(shape, start, y.len(), |channel, run| {
-            let narrow = Narrow::new(&coefficients[channel], None);
-            runs::normalize(narrow, x, epilogue, start + run.start, &mut y[run]);
-        });
-    });
+    threads::write_pieces(
+        y.data(),
+        None,
+        1,
+        #[inline(always)]
+        |start, y, _| {
+            for_each_run_of_piece(shape, start, y.len(), |channel, run| {
+                let narrow = Narrow::new(&coefficients[channel], None);
+                runs::normalize(narrow, x, epilogue, start + run.start, &mut y[run]);
+            });
+        },
+    );
 }
 
 pub fn input_gradient<E: Element>(
@@ -205,13 +217,19 @@ pub fn input_gradient<E: Element>(
     let shape = dy.shape();
     let x = batch.map(|(x, _)| x);
     let d_addend = d_addend.as_mut().map(ViewMut::data);
-    threads::write_pieces(dx.data(), d_addend, 1, |start, dx, mut d_addend| {
-        for_each_run_of_piece(shape, start, dx.len(), |channel, run| {
-            let narrow = Narrow::new(&coefficients[channel], batch.map(|(_, means)| &means[channel]));
-            let d_addend = d_addend.as_deref_mut().map(|d_addend| &mut d_addend[run.clone()]);
-            runs::input_gradient(narrow, x, dy, gate, start + run.start, &mut dx[run], d_addend);
-        });
-    });
+    threads::write_pieces(
+        dx.data(),
+        d_addend,
+        1,
+        #[inline(always)]
+        |start, dx, mut d_addend| {
+            for_each_run_of_piece(shape, start, dx.len(), |channel, run| {
+                let narrow = Narrow::new(&coefficients[channel], batch.map(|(_, means)| &means[channel]));
+                let d_addend = d_addend.as_deref_mut().map(|d_addend| &mut d_addend[run.clone()]);
+                runs::input_gradient(narrow, x, dy, gate, start + run.start, &mut dx[run], d_addend);
+            });
+        },
+    );
 }
 
 /// Calls `visit(channel, range within the piece)` for every run in the piece of `len` elements at `start`.

@@ -1,13 +1,13 @@
 //! The sweep for short runs of one channel (inner < 16): channels last and 2-D data, where inner is 1.
 //!
 //! The tensor is seen as rows of columns, each column of one channel. Folds cut the rows into blocks of
-//! [`ROWS`] and the columns into strips of [`WIDTH`], a cut that depends on the shape alone:
+//! [`ROWS`] and the columns into strips of at most [`WIDTH`], a cut that depends on the shape alone:
 //!
 //! ```text
-//! for each block of rows, for each strip of columns, on any thread; for each column j of the strip:
-//!     mean_j = x0_j + sum_j(x - x0_j) / n      first pass, from memory
-//!     M2_j   = sum_j((x - mean_j)^2)           second pass, from cache
-//! for each channel: merge the blocks of its columns, first to last
+//! for each block of rows, for each strip of columns, on any thread; for each channel c of the strip:
+//!     mean = x0 + sum(x - x0) / n      over the channel's columns; first pass, from memory
+//!     M2   = sum((x - mean)^2)         over the channel's columns; second pass, from cache
+//! for each channel: merge its blocks, first to last
 //! ```
 //!
 //! Deviations from this pseudo-code:
@@ -20,29 +20,39 @@ use crate::{
     Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Moments, Shape, View, ViewMut,
 };
 
-/// Columns that are folded together: one vector register's worth of sums, several times over.
+/// The most columns that are folded together: one vector register's worth of sums, several times over.
 const WIDTH: usize = 64;
 
-/// Rows that are folded together: 64 KiB of f32 with [`WIDTH`], so that the second pass finds them in cache.
+/// Rows that are folded together: even, and 64 KiB of f32 with [`WIDTH`], so that the second pass finds them
+/// in cache.
 const ROWS: usize = 256;
 
-/// A tensor seen as rows of columns.
+/// A tensor seen as rows of columns, cut into tiles: [`ROWS`] rows by one strip of columns. A strip holds
+/// whole channels.
 #[derive(Clone, Copy)]
 struct Grid {
     shape: Shape,
+    /// Columns of a row.
     columns: usize,
+    /// Columns of a strip, and the channels they belong to.
+    strip: usize,
+    strip_channels: usize,
     strips: usize,
     row_blocks: usize,
 }
 
 impl Grid {
     fn new(shape: Shape) -> Self {
-        let period = (shape.channels() * shape.inner()).max(1);
+        let inner = shape.inner().max(1);
+        let period = (shape.channels() * inner).max(1);
         let columns = period * (WIDTH / period).max(1);
+        let strip = columns.min(WIDTH / inner * inner);
         Self {
             shape,
             columns,
-            strips: columns.div_ceil(WIDTH),
+            strip,
+            strip_channels: shape.channels().min(strip / inner),
+            strips: columns.div_ceil(strip),
             row_blocks: shape.len().div_ceil(columns * ROWS),
         }
     }
@@ -53,13 +63,31 @@ impl Grid {
         column / self.shape.inner() % self.shape.channels()
     }
 
+    /// The channel of a strip's `j`-th column, counted from the strip's first channel.
+    #[inline(always)]
+    fn local_channel(&self, j: usize) -> usize {
+        // Dividing costs more than folding a column of few rows.
+        if self.columns_are_channels() { j } else { j / self.shape.inner() % self.strip_channels }
+    }
+
+    /// Whether every column of a strip is a channel of its own: channels-last data of many channels.
+    #[inline(always)]
+    fn columns_are_channels(&self) -> bool {
+        self.strip_channels == self.strip
+    }
+
+    /// The first column of tile `i`.
+    #[inline(always)]
+    fn first_column(&self, i: usize) -> usize {
+        i % self.strips * self.strip
+    }
+
     /// Calls `visit(start, length)` for every row of tile `i` that is not empty, `start` being the row's first
     /// element in the strip.
     #[inline(always)]
     fn for_each_row(&self, i: usize, mut visit: impl FnMut(usize, usize)) {
-        let (block, strip) = (i / self.strips, i % self.strips);
-        let first_column = strip * WIDTH;
-        let width = WIDTH.min(self.columns - first_column);
+        let (block, first_column) = (i / self.strips, self.first_column(i));
+        let width = self.strip.min(self.columns - first_column);
         for row in block * ROWS..(block + 1) * ROWS {
             let start = row * self.columns + first_column;
             if start >= self.shape.len() {
@@ -69,8 +97,8 @@ impl Grid {
         }
     }
 
-    /// Folds every tile by `fold`, then what belongs to each channel by `merge`: its columns in order, each
-    /// from its first block to its last.
+    /// Folds every tile by `fold`, which returns a result for each of the strip's channels; then the tiles of
+    /// each channel by `merge`, first to last.
     fn fold<T: Copy + Default + Send + Sync>(
         &self,
         results: &mut [T],
@@ -78,23 +106,36 @@ impl Grid {
         merge: impl Fn(T, T) -> T + Sync,
     ) {
         let mut tiles = vec![[T::default(); WIDTH]; self.row_blocks * self.strips];
-        threads::fill(&mut tiles, ROWS * WIDTH.min(self.columns), fold);
-        let inner = self.shape.inner();
-        let period = results.len() * inner;
-        threads::fill(results, self.row_blocks * inner * 8, |channel| {
-            let mut result = T::default();
-            for first in (channel * inner..self.columns).step_by(period.max(1)) {
-                for column in first..first + inner {
-                    for block in 0..self.row_blocks {
-                        let tile = &tiles[block * self.strips + column / WIDTH];
-                        result = merge(result, tile[column % WIDTH]);
-                    }
-                }
-            }
-            result
-        });
+        let elements_each = self.shape.len() / tiles.len().max(1);
+        threads::fill(&mut tiles, elements_each, fold);
+        threads::fill(
+            results,
+            self.row_blocks * MERGE_COST,
+            #[inline(always)]
+            |channel| {
+                let (strip, local) = (channel / self.strip_channels, channel % self.strip_channels);
+                let blocks = (0..self.row_blocks).map(|block| tiles[block * self.strips + strip][local]);
+                blocks.fold(T::default(), &merge)
+            },
+        );
+    }
+
+    /// `totals[c] = sum of values[j]` over the strip's first `width` columns j of each local channel c.
+    #[inline(always)]
+    fn by_channel(&self, values: &[f64; WIDTH], width: usize) -> [f64; WIDTH] {
+        if self.columns_are_channels() {
+            return *values;
+        }
+        let mut totals = [0.0; WIDTH];
+        for (j, value) in values.iter().enumerate().take(width) {
+            totals[self.local_channel(j)] += value;
+        }
+        totals
     }
 }
+
+/// What merging two results costs, in elements folded: it divides.
+const MERGE_COST: usize = 8;
 
 /// `sums[j] += term(j)` for `j` in `0..len`; the whole width is a loop of known length.
 #[inline(always)]
@@ -112,37 +153,38 @@ fn accumulate(sums: &mut [f64; WIDTH], len: usize, term: impl Fn(usize) -> f64) 
 
 pub fn moments<E: Element>(x: View<'_, E>, moments: &mut [Moments]) {
     let grid = Grid::new(x.shape());
-    grid.fold(moments, |i| moments_of_tile(&grid, x.data(), i), Moments::merge);
+    grid.fold(
+        moments,
+        #[inline(always)]
+        |i| moments_of_tile(&grid, x.data(), i),
+        Moments::merge,
+    );
 }
 
 #[inline(always)]
 fn moments_of_tile<E: Element>(grid: &Grid, x: &[E], i: usize) -> [Moments; WIDTH] {
-    let (mut first, mut sum, mut m2) = ([0.0; WIDTH], [0.0; WIDTH], [0.0; WIDTH]);
-    let mut count = [0u64; WIDTH];
-    let (mut full_rows, mut rest) = (0, 0);
-    let mut width = 0;
+    let (mut first, mut sum) = ([0.0; WIDTH], [0.0; WIDTH]);
+    let (mut width, mut rows, mut last) = (0, 0.0, 0);
     grid.for_each_row(i, |start, len| {
         let row = &x[start..start + len];
         if width == 0 {
             width = len;
-            for (first, x) in first.iter_mut().zip(row) {
-                *first = x.to_f64();
+            for (j, first) in first.iter_mut().enumerate().take(width) {
+                *first = row[grid.local_channel(j) * grid.shape.inner()].to_f64();
             }
         }
-        if len == width {
-            full_rows += 1;
-        } else {
-            rest = len;
-        }
+        (rows, last) = (rows + 1.0, len);
         accumulate(&mut sum, len, |j| row[j].to_f64() - first[j]);
     });
-    for (j, count) in count.iter_mut().enumerate().take(width) {
-        *count = full_rows + u64::from(j < rest);
-    }
+    // Only the last row may be incomplete.
+    let count: [f64; WIDTH] = std::array::from_fn(|j| if j < last { rows } else { rows - 1.0 });
+    let (count, sum) = (grid.by_channel(&count, width), grid.by_channel(&sum, width));
     let mut mean = [0.0; WIDTH];
-    for j in 0..width {
-        mean[j] = first[j] + sum[j] / count[j] as f64;
+    for (j, mean) in mean.iter_mut().enumerate().take(width) {
+        let channel = grid.local_channel(j);
+        *mean = first[j] + sum[channel] / count[channel];
     }
+    let mut m2 = [0.0; WIDTH];
     grid.for_each_row(i, |start, len| {
         let row = &x[start..start + len];
         accumulate(&mut m2, len, |j| {
@@ -150,7 +192,13 @@ fn moments_of_tile<E: Element>(grid: &Grid, x: &[E], i: usize) -> [Moments; WIDT
             deviation * deviation
         });
     });
-    std::array::from_fn(|j| Moments { count: count[j], mean: mean[j], m2: m2[j] })
+    let m2 = grid.by_channel(&m2, width);
+    std::array::from_fn(|channel| Moments {
+        count: count[channel] as u64,
+        // The channel's first column has the channel's mean.
+        mean: mean[(channel * grid.shape.inner()).min(WIDTH - 1)],
+        m2: m2[channel],
+    })
 }
 
 pub fn gradient_sums<E: Element>(
@@ -162,8 +210,12 @@ pub fn gradient_sums<E: Element>(
 ) {
     let grid = Grid::new(dy.shape());
     let narrow = ColumnsBuffer::new(grid.columns, |column| grid.channel(column), coefficients, None);
-    let of_tile = |i| sums_of_tile(&grid, coefficients, narrow.borrow(), x, dy, gate, i);
-    grid.fold(sums, of_tile, GradientSums::merge);
+    grid.fold(
+        sums,
+        #[inline(always)]
+        |i| sums_of_tile(&grid, coefficients, narrow.borrow(), x, dy, gate, i),
+        GradientSums::merge,
+    );
 }
 
 #[inline(always)]
@@ -176,9 +228,10 @@ fn sums_of_tile<E: Element>(
     gate: Gate<'_, E>,
     i: usize,
 ) -> [GradientSums; WIDTH] {
-    let first_column = i % grid.strips * WIDTH;
-    let of_column = |j: usize| coefficients[grid.channel((first_column + j).min(grid.columns - 1))];
-    let mean: [f64; WIDTH] = std::array::from_fn(|j| of_column(j).mean);
+    let first_column = grid.first_column(i);
+    let first_channel = grid.channel(first_column);
+    let of_local = |channel: usize| coefficients[(first_channel + channel).min(coefficients.len() - 1)];
+    let mean: [f64; WIDTH] = std::array::from_fn(|j| of_local(grid.local_channel(j)).mean);
     let (mut sum, mut product) = ([0.0; WIDTH], [0.0; WIDTH]);
     let mut buffer = [E::default(); WIDTH];
     grid.for_each_row(i, |start, len| {
@@ -190,9 +243,10 @@ fn sums_of_tile<E: Element>(
             accumulate(&mut product, len, |j| dz[j].to_f64() * (x[j].to_f64() - mean[j]));
         }
     });
-    std::array::from_fn(|j| GradientSums {
-        dy: sum[j],
-        dy_xhat: if x.is_some() { product[j] * of_column(j).rstd } else { 0.0 },
+    let (sum, product) = (grid.by_channel(&sum, grid.strip), grid.by_channel(&product, grid.strip));
+    std::array::from_fn(|channel| GradientSums {
+        dy: sum[channel],
+        dy_xhat: if x.is_some() { product[channel] * of_local(channel).rstd } else { 0.0 },
     })
 }
 
@@ -204,11 +258,17 @@ pub fn normalize<E: Element>(
 ) {
     let grid = Grid::new(x.shape());
     let narrow = ColumnsBuffer::new(grid.columns, |column| grid.channel(column), coefficients, None);
-    threads::write_pieces(y.data(), None, grid.columns, |start, y, _| {
-        for (row, y) in y.chunks_mut(grid.columns).enumerate() {
-            runs::normalize(narrow.borrow(), x, epilogue, start + row * grid.columns, y);
-        }
-    });
+    threads::write_pieces(
+        y.data(),
+        None,
+        grid.columns,
+        #[inline(always)]
+        |start, y, _| {
+            for (row, y) in y.chunks_mut(grid.columns).enumerate() {
+                runs::normalize(narrow.borrow(), x, epilogue, start + row * grid.columns, y);
+            }
+        },
+    );
 }
 
 pub fn input_gradient<E: Element>(
@@ -223,11 +283,17 @@ pub fn input_gradient<E: Element>(
     let (x, means) = (batch.map(|(x, _)| x), batch.map(|(_, means)| means));
     let narrow = ColumnsBuffer::new(grid.columns, |column| grid.channel(column), coefficients, means);
     let d_addend = d_addend.as_mut().map(ViewMut::data);
-    threads::write_pieces(dx.data(), d_addend, grid.columns, |start, dx, mut d_addend| {
-        for (row, dx) in dx.chunks_mut(grid.columns).enumerate() {
-            let offset = row * grid.columns;
-            let d_addend = d_addend.as_deref_mut().map(|d_addend| &mut d_addend[offset..offset + dx.len()]);
-            runs::input_gradient(narrow.borrow(), x, dy, gate, start + offset, dx, d_addend);
-        }
-    });
+    threads::write_pieces(
+        dx.data(),
+        d_addend,
+        grid.columns,
+        #[inline(always)]
+        |start, dx, mut d_addend| {
+            for (row, dx) in dx.chunks_mut(grid.columns).enumerate() {
+                let offset = row * grid.columns;
+                let d_addend = d_addend.as_deref_mut().map(|d_addend| &mut d_addend[offset..offset + dx.len()]);
+                runs::input_gradient(narrow.borrow(), x, dy, gate, start + offset, dx, d_addend);
+            }
+        },
+    );
 }

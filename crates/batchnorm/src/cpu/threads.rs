@@ -16,18 +16,24 @@ const MIN_ELEMENTS_PER_JOB: usize = 16 * 1024;
 pub fn fill<T: Send>(results: &mut [T], elements_each: usize, compute: impl Fn(usize) -> T + Sync) {
     let per_job = (MIN_ELEMENTS_PER_JOB / elements_each.max(1)).max(1);
     if results.len() <= per_job {
-        return vectorized(|| {
-            for (i, result) in results.iter_mut().enumerate() {
-                *result = compute(i);
-            }
-        });
+        return vectorized(
+            #[inline(always)]
+            || {
+                for (i, result) in results.iter_mut().enumerate() {
+                    *result = compute(i);
+                }
+            },
+        );
     }
     results.par_chunks_mut(per_job).enumerate().for_each(|(job, results)| {
-        vectorized(|| {
-            for (i, result) in results.iter_mut().enumerate() {
-                *result = compute(job * per_job + i);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (i, result) in results.iter_mut().enumerate() {
+                    *result = compute(job * per_job + i);
+                }
+            },
+        );
     });
 }
 
@@ -42,16 +48,25 @@ pub fn write_pieces<E: Send>(
 ) {
     let piece_len = MIN_ELEMENTS_PER_JOB.next_multiple_of(unit.max(1));
     if output.len() <= piece_len {
-        return vectorized(|| write(0, output, second));
+        return vectorized(
+            #[inline(always)]
+            || write(0, output, second),
+        );
     }
     let Some(second) = second else {
         return output.par_chunks_mut(piece_len).enumerate().for_each(|(job, piece)| {
-            vectorized(|| write(job * piece_len, piece, None));
+            vectorized(
+                #[inline(always)]
+                || write(job * piece_len, piece, None),
+            );
         });
     };
     output.par_chunks_mut(piece_len).zip(second.par_chunks_mut(piece_len)).enumerate().for_each(
         |(job, (piece, second))| {
-            vectorized(|| write(job * piece_len, piece, Some(second)));
+            vectorized(
+                #[inline(always)]
+                || write(job * piece_len, piece, Some(second)),
+            );
         },
     );
 }

@@ -17,7 +17,6 @@ pub enum Library {
 /// One layer of a library: its inputs and what came of them. `P` is the type of the inputs, f32 or f64.
 #[derive(Debug)]
 pub struct Case<P> {
-    pub library: Library,
     pub name: String,
     pub shape: Shape,
     pub config: BatchNormConfig,
@@ -39,6 +38,8 @@ pub struct Step<P> {
     pub results: Results,
     /// Of f32 cases: what the library's own f32 run gave.
     pub own: Option<Results>,
+    /// Of f32 cases' evaluation: what a new layer in f64 gave after loading [`Case::state`].
+    pub restored: Option<Results>,
     /// The text of the error, if the library refused the input.
     pub raises: Option<String>,
 }
@@ -65,10 +66,7 @@ pub fn cases<P: Number>(library: Library) -> Vec<Case<P>> {
     };
     let file: Value = serde_json::from_str(text).expect("the golden file is JSON");
     let all = file["cases"].as_array().expect("a golden file has cases");
-    all.iter()
-        .filter(|case| case["dtype"] == P::NAME)
-        .map(|case| Case::read(library, case))
-        .collect()
+    all.iter().filter(|case| case["dtype"] == P::NAME).map(|case| Case::read(library, case)).collect()
 }
 
 /// The case of that name.
@@ -99,7 +97,6 @@ impl<P: Number> Case<P> {
         let axis = case["axis"].as_i64().expect("axis is a number") as isize;
         let train = case["train"].as_array().expect("train is an array");
         Self {
-            library,
             name: case["name"].as_str().expect("name is a string").to_owned(),
             shape: Shape::of(&dims, axis).expect("the axis exists"),
             config: config(library, &case["options"]),
@@ -120,6 +117,7 @@ impl<P: Number> Step<P> {
             dy: numbers(&step["dy"]).expect("dy is always there"),
             results: Results::read(step),
             own: step.get("own").map(Results::read),
+            restored: step.get("restored").map(Results::read),
             raises: step["raises"].as_str().map(str::to_owned),
         }
     }

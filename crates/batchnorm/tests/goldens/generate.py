@@ -8,7 +8,8 @@ Arrays are strings of numbers separated by blanks, each number the shortest text
 JSON numbers they would be at the mercy of the JSON reader: serde_json's default one may be a bit off.)
 
 In an `f32` case the inputs are f32 numbers. The expected figures are the library's results *in f64* from these
-inputs; next to them, as `own`, stand the results of the library's own f32 run.
+inputs; next to them, as `own`, stand the results of the library's own f32 run. Its state is the f32 run's, and
+`restored` is what a new f64 layer of the library evaluates after loading that.
 """
 
 import argparse
@@ -36,7 +37,8 @@ torch.set_num_threads(1)
 STEPS = 3
 
 
-# --- the libraries: each class is one layer with train(x, dy), evaluate(x, dy), running() and state() ---
+# --- the libraries: each class is one layer with train(x, dy), evaluate(x, dy), running(), state()
+# and load(state) ---
 
 
 class PyTorch:
@@ -96,6 +98,9 @@ class PyTorch:
     def state(self):
         return {k: v.item() if v.ndim == 0 else v.numpy().copy() for k, v in self.layer.state_dict().items()}
 
+    def load(self, state):
+        self.layer.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()})
+
 
 class Keras:
     """keras.layers.BatchNormalization on the JAX backend.
@@ -146,6 +151,10 @@ class Keras:
     def state(self):
         return {v.name: v.numpy() for v in self.layer.variables}
 
+    def load(self, state):
+        for variable in self.layer.variables:
+            variable.assign(state[variable.name])
+
 
 class FlaxLinen:
     """flax.linen.BatchNorm. Its `scale` is everybody's gamma and its `bias` is beta."""
@@ -192,6 +201,10 @@ class FlaxLinen:
 
     def state(self):
         return dict(self.params) | dict(self.stats)
+
+    def load(self, state):
+        cast = lambda values: {name: state[name].astype(old.dtype) for name, old in values.items()}
+        self.params, self.stats = cast(self.params), cast(self.stats)
 
 
 class FlaxNnx(FlaxLinen):
@@ -274,6 +287,9 @@ def record(module, name, dims, axis, options, dtype="float64", **shaping):
         for step, own in zip(steps, runs["float32"][0]):
             step["own"] = {key: value for key, value in own.items() if key != "batches"}
         state = runs["float32"][1]
+        layer = module(dims, axis, options, gamma.astype("float64"), beta.astype("float64"), "float64")
+        layer.load(state)
+        steps[STEPS]["restored"] = layer.evaluate(*(values.astype("float64") for values in batches[STEPS]))
     steps = [{"x": x, "dy": dy} | step for (x, dy), step in zip(batches, steps)]
     has_gamma, has_beta = module.parameters(options)
     return {

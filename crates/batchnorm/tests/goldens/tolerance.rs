@@ -1,16 +1,16 @@
 //! How far two correct results may lie apart, derived from their inputs and not fitted to what came out.
 //!
-//! Write u for half a unit in the last place (2^-53 in f64, 2^-24 in f32), m for the values per channel, s for the
-//! standard deviation and X for the largest |x|. A sum of m terms is off by at most (m - 1) u times the sum of their
-//! magnitudes, in whatever order it is taken, and each of the two results compared may be off by that:
+//! Write u for half a unit in the last place (2^-53 in f64, 2^-24 in f32), m for the values per channel, s for
+//! the standard deviation and X for the largest |x|. A sum of m terms is off by at most (m - 1) u times the sum
+//! of their magnitudes, in whatever order it is taken, and each of the two results compared may be off by that:
 //!
 //! - a batch mean by `2 (m + 8) u X`, the 8 for the few operations around the sum;
-//! - a batch variance by `2 (m + 8) u (s^2 + s X)` from deviations, but by `2 (m + 8) u X^2` as E[x^2] - E[x]^2, which is
-//!   what Flax computes unless told otherwise;
-//! - running statistics by what the old value and the batch's are off, weighted, and one rounding more.
+//! - a batch variance by `2 (m + 8) u (s^2 + s X)` from deviations, but by `2 (m + 8) u X^2` as
+//!   E[x^2] - E[x]^2, which is what Flax computes unless told otherwise;
+//! - running statistics by what the old value and the batch's are off, weighted, and by 8 roundings of their own type.
 //!
-//! Everything else follows to first order. With xhat = r (x - mean), r = 1/sqrt(variance + eps), a = gamma r, and
-//! e(...) for an error, e(r)/r = e(variance) / 2(variance + eps) and
+//! Everything else follows to first order. With xhat = r (x - mean), r = 1/sqrt(variance + eps), a = gamma r,
+//! and e(...) for an error, e(r)/r = e(variance) / 2(variance + eps) and
 //!
 //! ```text
 //! e(xhat)    = r e(mean) + |xhat| e(r)/r
@@ -19,10 +19,10 @@
 //! e(dx)      = |a| max|dy| (e(r)/r (2 + |xhat|) + 2 e(xhat) (1 + |xhat|))
 //! ```
 //!
-//! each plus 8 roundings of the terms that it is made of. The libraries' figures are f64 results, always. They may
-//! compute y as `a x + (beta - a mean)` (PyTorch and Keras do), which costs `u r X` of f64. The engine's f32
-//! results get no such allowance: whatever the mean, they must be right to 8 u of |xhat| in f32. Only a *stored* f32
-//! running mean is off by u of itself, which evaluation then shows.
+//! each plus 8 roundings of the terms that it is made of. The libraries' figures are f64 results, always. They
+//! may compute y as `a x + (beta - a mean)` (PyTorch and Keras do), which costs `u r X` of f64. The engine's
+//! f32 results get no such allowance: whatever the mean, they must be right to 8 u of |xhat| in f32. Only a
+//! *stored* f32 running mean is off by u of itself, which evaluation then shows.
 
 use crate::case::{Case, Step};
 
@@ -42,12 +42,12 @@ pub struct Statistics {
 
 impl Statistics {
     /// What every layer starts from, exactly.
-    pub const INITIAL: Self = Self {
-        mean: 0.0,
-        variance: 1.0,
-        mean_error: 0.0,
-        variance_error: 0.0,
-    };
+    pub const INITIAL: Self = Self { mean: 0.0, variance: 1.0, mean_error: 0.0, variance_error: 0.0 };
+
+    /// Statistics that were given, the same to both.
+    pub fn given(mean: f64, variance: f64) -> Self {
+        Self { mean, variance, ..Self::INITIAL }
+    }
 
     /// The batch's statistics, for training.
     pub fn of_batch(x: &[f64], fast_variance: bool) -> Self {
@@ -56,17 +56,8 @@ impl Statistics {
         let mean = x.iter().sum::<f64>() / m;
         let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / m;
         let sums = 2.0 * (m + FEW) * U64;
-        let condition = if fast_variance {
-            largest * largest
-        } else {
-            variance + variance.sqrt() * largest
-        };
-        Self {
-            mean,
-            variance,
-            mean_error: sums * largest,
-            variance_error: sums * condition,
-        }
+        let condition = if fast_variance { largest * largest } else { variance + variance.sqrt() * largest };
+        Self { mean, variance, mean_error: sums * largest, variance_error: sums * condition }
     }
 
     /// Running statistics after one more batch; `bessel` is n/(n - 1) or 1, `unit` the stored type's u.
@@ -77,18 +68,9 @@ impl Statistics {
             (kept + added, old.abs() * error + new.abs() * batch_error + rounding)
         };
         let (mean, mean_error) = next(self.mean, self.mean_error, batch.mean, batch.mean_error);
-        let (variance, variance_error) = next(
-            self.variance,
-            self.variance_error,
-            bessel * batch.variance,
-            bessel * batch.variance_error,
-        );
-        Self {
-            mean,
-            variance,
-            mean_error,
-            variance_error,
-        }
+        let (variance, variance_error) =
+            next(self.variance, self.variance_error, bessel * batch.variance, bessel * batch.variance_error);
+        Self { mean, variance, mean_error, variance_error }
     }
 
     /// How far two running means and two running variances may lie apart.
@@ -120,7 +102,8 @@ pub struct Channel {
 
 impl Channel {
     pub fn of<P: Copy + Into<f64>>(case: &Case<P>, step: &Step<P>, channel: usize, unit: f64) -> Self {
-        let parameter = |values: &Option<Vec<P>>, missing| values.as_ref().map_or(missing, |v| v[channel].into());
+        let parameter =
+            |values: &Option<Vec<P>>, missing| values.as_ref().map_or(missing, |v| v[channel].into());
         let pick = |values: &[P]| {
             let all = values.iter().enumerate();
             let mine = all.filter(|(index, _)| index / case.shape.inner() % case.shape.channels() == channel);

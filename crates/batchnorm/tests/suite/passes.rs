@@ -1,0 +1,73 @@
+//! The passes with a fused activation against the same in two steps.
+
+use batchnorm::passes::{self, Backward};
+use batchnorm::{BatchNormConfig, Epilogue, Gate, Kernels, Parameters, Shape, View, ViewMut, Wanted};
+
+use super::accuracy::Input;
+
+/// In f64, in which the reference too rounds after every operation: fused, y and all gradients are the same bits as with a ReLU (and an addition) of the caller's own.
+pub fn relu_after_the_layer_is_the_relu_epilogue(kernels: &impl Kernels<f64>) {
+    for (outer, channels, inner) in [(6, 5, 1), (4, 3, 40)] {
+        let shape = Shape::new(outer, channels, inner).unwrap();
+        let input = Input::<f64>::normal(shape, 0.0, 1.0, 1);
+        let addend = Input::<f64>::normal(shape, 0.0, 1.0, 2).x;
+        let x = View::new("x", shape, &input.x).unwrap();
+        let addend_view = View::new("addend", shape, &addend).unwrap();
+        let fused = run(
+            kernels,
+            &input,
+            Epilogue::AddRelu { addend: addend_view },
+            Gate::AddRelu { x, addend: addend_view },
+            &input.dy,
+        );
+        let plain = run(kernels, &input, Epilogue::None, Gate::None, &input.dy);
+        let z: Vec<f64> = plain.y.iter().zip(&addend).map(|(y, addend)| y + addend).collect();
+        let y: Vec<f64> = z.iter().map(|z| z.max(0.0)).collect();
+        assert_eq!(fused.y, y);
+        let dz: Vec<f64> = z.iter().zip(&input.dy).map(|(z, dy)| if *z > 0.0 { *dy } else { 0.0 }).collect();
+        let expected = run(kernels, &input, Epilogue::None, Gate::None, &dz);
+        assert_eq!(fused.d_addend, dz);
+        assert_eq!(fused.dx, expected.dx);
+        assert_eq!(fused.gradients, expected.gradients);
+    }
+}
+
+struct Pass {
+    y: Vec<f64>,
+    dx: Vec<f64>,
+    d_addend: Vec<f64>,
+    gradients: passes::Gradients,
+}
+
+fn run(
+    kernels: &impl Kernels<f64>,
+    input: &Input<f64>,
+    epilogue: Epilogue<'_, f64>,
+    gate: Gate<'_, f64>,
+    dy: &[f64],
+) -> Pass {
+    let shape = input.shape;
+    let x = View::new("x", shape, &input.x).unwrap();
+    let (mut y, mut dx, mut d_addend) =
+        (vec![0.0; shape.len()], vec![0.0; shape.len()], vec![0.0; shape.len()]);
+    let parameters: Parameters<'_, f64> = input.parameters();
+    let config = BatchNormConfig::pytorch();
+    let saved = passes::forward_train(
+        kernels,
+        &config,
+        parameters,
+        x,
+        epilogue,
+        ViewMut::new("y", shape, &mut y).unwrap(),
+    )
+    .unwrap();
+    let tensors = Backward {
+        x: Some(x),
+        dy: View::new("dy", shape, dy).unwrap(),
+        gate,
+        dx: Some(ViewMut::new("dx", shape, &mut dx).unwrap()),
+        d_addend: Some(ViewMut::new("d_addend", shape, &mut d_addend).unwrap()),
+    };
+    let gradients = passes::backward(kernels, &saved, Wanted::ALL, tensors).unwrap();
+    Pass { y, dx, d_addend, gradients }
+}
