@@ -73,6 +73,13 @@ pub(crate) fn check_per_channel<P>(
 ///
 /// The map is centred: computed as `a x + b` it would lose `|mean| / sigma` in precision. Kernels narrow these
 /// to the tensor's type themselves; an f32 kernel splits the mean into two floats.
+///
+/// ```
+/// use batchnorm::Coefficients;
+///
+/// let coefficients = Coefficients::new(10.0, 3.0, 1.0, (4.0, 0.5));
+/// assert_eq!((coefficients.rstd, coefficients.scale()), (0.5, 2.0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coefficients {
     /// The mean that is subtracted: the batch's in training, the running one in evaluation.

@@ -71,6 +71,23 @@ pub enum Gate<'a, E> {
 /// [`Reference`](crate::Reference).
 ///
 /// A backend may override the two provided methods to keep a channel in cache between fold and map.
+///
+/// ```
+/// use batchnorm::{Coefficients, Cpu, Epilogue, Kernels, Moments, Shape, View, ViewMut};
+///
+/// let shape = Shape::new(1, 2, 3)?;
+/// let x = View::new("x", shape, &[1.0f32, 2.0, 3.0, 10.0, 10.0, 40.0])?;
+/// let mut moments = [Moments::EMPTY; 2];
+/// Cpu.moments(x, &mut moments);
+/// assert_eq!((moments[1].mean, moments[1].m2), (20.0, 600.0));
+///
+/// let unit = (1.0, 0.0); // gamma and beta
+/// let coefficients = moments.map(|moments| Coefficients::of_batch(&moments, 1e-5, unit));
+/// let mut y = [0.0; 6];
+/// Cpu.normalize(&coefficients, x, Epilogue::None, ViewMut::new("y", shape, &mut y)?);
+/// assert!((y[2] - 1.2247).abs() < 1e-4);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
 pub trait Kernels<E: Element>: Sync {
     /// The backend's name, for messages and tests.
     fn name(&self) -> &'static str;

@@ -40,6 +40,8 @@
 //! 6. [`RunningStatistics`] and [`Population`]: what evaluation normalizes with.
 //! 7. [`BatchNorm`]: a layer that holds all of it; [`Names`]: its state under PyTorch's and Keras's names.
 //!
+//! Every equation, convention and policy on one page: [`semantics`].
+//!
 //! # Features
 //!
 //! - `serde`: the configuration and [`Moments`] serialize and deserialize.
@@ -58,6 +60,8 @@ pub mod passes;
 mod population;
 mod reference;
 mod running;
+#[doc = include_str!("../semantics.md")]
+pub mod semantics {}
 mod shape;
 mod state;
 

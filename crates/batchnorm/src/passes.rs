@@ -161,6 +161,27 @@ fn check_moments(moments: &[Moments], config: &BatchNormConfig) -> Result<(), Er
 ///
 /// [`Error::InvalidStatistics`] unless every mean is finite and every variance + eps is positive; an invalid
 /// eps; shapes or lengths that do not fit.
+///
+/// ```
+/// use batchnorm::{passes, BatchNormConfig, Cpu, Epilogue, Parameters, Shape, View, ViewMut};
+///
+/// let shape = Shape::channels_last(&[2, 2])?;
+/// let x = [1.0f32, 10.0, 3.0, 30.0];
+/// let mut y = [0.0; 4];
+/// let (mean, variance) = ([1.0, 20.0], [4.0, 100.0]);
+/// passes::forward_fixed(
+///     &Cpu,
+///     &BatchNormConfig::pytorch().with_eps(0.0),
+///     Parameters::default(),
+///     &mean,
+///     &variance,
+///     View::new("x", shape, &x)?,
+///     Epilogue::Relu,
+///     ViewMut::new("y", shape, &mut y)?,
+/// )?;
+/// assert_eq!(y, [0.0, 0.0, 1.0, 1.0]);
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
 #[allow(clippy::too_many_arguments, reason = "the operands of a forward pass")]
 pub fn forward_fixed<E: Element>(
     kernels: &impl Kernels<E>,
@@ -217,6 +238,30 @@ impl<'a, E> Backward<'a, E> {
 ///
 /// [`Error::Missing`] if x is needed and not passed, or the addend's gradient is asked for without dx; shapes
 /// that differ from the forward pass's.
+///
+/// ```
+/// use batchnorm::passes::{self, Backward};
+/// use batchnorm::{BatchNormConfig, Cpu, Epilogue, Parameters, Shape, View, ViewMut, Wanted};
+///
+/// let shape = Shape::channels_last(&[4, 1])?;
+/// let (x, dy) = ([1.0f32, 3.0, 5.0, 7.0], [1.0f32, 0.0, 0.0, 0.0]);
+/// let (mut y, mut dx) = ([0.0; 4], [0.0; 4]);
+/// let (x, dy) = (View::new("x", shape, &x)?, View::new("dy", shape, &dy)?);
+/// let saved = passes::forward_train(
+///     &Cpu,
+///     &BatchNormConfig::pytorch(),
+///     Parameters::default(),
+///     x,
+///     Epilogue::None,
+///     ViewMut::new("y", shape, &mut y)?,
+/// )?;
+/// let tensors = Backward::new(x, dy, ViewMut::new("dx", shape, &mut dx)?);
+/// let gradients = passes::backward(&Cpu, &saved, Wanted::ALL, tensors)?;
+/// assert_eq!(gradients.beta, Some(vec![1.0]));
+/// assert!((gradients.gamma.unwrap()[0] - f64::from(y[0])).abs() < 1e-6);
+/// assert!(dx.iter().sum::<f32>().abs() < 1e-6); // a shift of x changes nothing
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
 pub fn backward<E: Element>(
     kernels: &impl Kernels<E>,
     saved: &Saved,

@@ -19,6 +19,18 @@ use crate::{
 ///
 /// It runs on rayon's current thread pool: the global one, or the caller's inside `ThreadPool::install`. The
 /// results are the same bits for any number of threads. Small tensors stay on the calling thread.
+///
+/// ```
+/// use batchnorm::{Cpu, Kernels, Moments, Shape, View};
+///
+/// let shape = Shape::channels_first(&[64, 16, 32, 32])?;
+/// let x = vec![0.5f32; shape.len()];
+/// let mut moments = [Moments::EMPTY; 16];
+/// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+/// pool.install(|| Cpu.moments(View::new("x", shape, &x).unwrap(), &mut moments));
+/// assert_eq!((moments[3].mean, moments[3].m2), (0.5, 0.0));
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
 

@@ -1,0 +1,160 @@
+//! The fused operation: one node of Burn's graph, whatever the backend.
+//!
+//! [`BatchNormOps`] is what Burn's dispatch calls, implemented for [`Flex`](burn::backend::Flex) by the engine and
+//! for `Autodiff<B>` as one node with one differentiable output. What else the forward pass yields, the f64 batch
+//! statistics or an error, comes back through the [`Outcome`] that the caller hands in.
+
+use std::sync::{Arc, OnceLock};
+
+use batchnorm::{BatchNormConfig, Saved};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, ExtensionType, backend_extension};
+use burn::tensor::DType;
+
+use crate::Error;
+use crate::running::Statistics;
+
+/// The learned parameters that a layer has; each of them is of shape \[channels\].
+#[derive(ExtensionType)]
+pub enum Affine<B: Backend> {
+    /// gamma is 1 and beta is 0.
+    Neither,
+    /// gamma alone.
+    Gamma(FloatTensor<B>),
+    /// beta alone.
+    Beta(FloatTensor<B>),
+    /// gamma and beta.
+    Both(FloatTensor<B>, FloatTensor<B>),
+}
+
+impl<B: Backend> Affine<B> {
+    /// From the two options.
+    pub fn new(gamma: Option<FloatTensor<B>>, beta: Option<FloatTensor<B>>) -> Self {
+        match (gamma, beta) {
+            (None, None) => Self::Neither,
+            (Some(gamma), None) => Self::Gamma(gamma),
+            (None, Some(beta)) => Self::Beta(beta),
+            (Some(gamma), Some(beta)) => Self::Both(gamma, beta),
+        }
+    }
+
+    /// The two options, borrowed: `(gamma, beta)`.
+    pub fn parts(&self) -> (Option<&FloatTensor<B>>, Option<&FloatTensor<B>>) {
+        match self {
+            Self::Neither => (None, None),
+            Self::Gamma(gamma) => (Some(gamma), None),
+            Self::Beta(beta) => (None, Some(beta)),
+            Self::Both(gamma, beta) => (Some(gamma), Some(beta)),
+        }
+    }
+}
+
+/// What a forward pass normalizes with.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The batch's own statistics.
+    Batch,
+    /// Given statistics: evaluation, frozen layers.
+    Fixed(Arc<Statistics>),
+}
+
+/// Everything about a forward pass but its tensors.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// The engine's configuration.
+    pub config: BatchNormConfig,
+    /// The channel axis; a negative one counts from the end.
+    pub axis: isize,
+    /// What is normalized with.
+    pub source: Source,
+    /// Where the backend puts what it kept for the backward pass, or why it failed.
+    pub outcome: Outcome,
+}
+
+/// The second result of a forward pass; set once, by the backend that computes.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome(Arc<OnceLock<Result<Arc<Saved>, Error>>>);
+
+impl Outcome {
+    /// Puts the result there; a second call changes nothing.
+    pub fn set(&self, result: Result<Saved, Error>) {
+        let _ = self.0.set(result.map(Arc::new));
+    }
+
+    /// What the backend kept for the backward pass; `None` after an error.
+    pub fn saved(&self) -> Option<&Arc<Saved>> {
+        self.0.get()?.as_ref().ok()
+    }
+
+    /// What the backend kept for the backward pass.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    ///
+    /// # Panics
+    ///
+    /// If no backend has set it: that is a defect of the backend.
+    pub fn get(&self) -> Result<Arc<Saved>, Error> {
+        self.0
+            .get()
+            .expect("the backend sets the outcome of every forward pass")
+            .clone()
+    }
+}
+
+/// Batch normalization as Burn's dispatch sees it.
+///
+/// ```text
+/// y = gamma (x - mean) / sqrt(variance + eps) + beta
+/// ```
+///
+/// Source: Ioffe & Szegedy 2015, arXiv 1502.03167, Algorithm 1 (batch statistics) and equation 11 of Algorithm 2
+/// (given ones).
+#[backend_extension(Flex, Autodiff)]
+pub trait BatchNormOps: Backend {
+    /// y, of x's shape and type; on an error, which `pass.outcome` then holds, any tensor.
+    fn normalize_batch(
+        x: FloatTensor<Self>,
+        #[extension_type] affine: Affine<Self>,
+        pass: Pass,
+    ) -> FloatTensor<Self>;
+}
+
+/// Which gradients a backward pass is asked for, and the types of the parameters'.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Whether the gradient of x is asked for.
+    pub x: bool,
+    /// gamma's type, if its gradient is asked for.
+    pub gamma: Option<DType>,
+    /// beta's type, if its gradient is asked for.
+    pub beta: Option<DType>,
+}
+
+/// The gradients asked for.
+#[derive(Debug)]
+pub struct Gradients<B: Backend> {
+    /// dL/dx, of x's shape.
+    pub x: Option<FloatTensor<B>>,
+    /// dL/dgamma, of shape \[channels\].
+    pub gamma: Option<FloatTensor<B>>,
+    /// dL/dbeta, of shape \[channels\].
+    pub beta: Option<FloatTensor<B>>,
+}
+
+/// The backward pass on a backend's own tensors; the autodiff node calls it.
+pub trait BatchNormGradients: Backend {
+    /// The gradients asked for, from the gradient of y; `x` is passed where [`Saved`] says that it is needed.
+    ///
+    /// # Errors
+    ///
+    /// If the tensors do not have the shapes of the forward pass.
+    fn batch_gradients(
+        saved: &Saved,
+        axis: isize,
+        x: Option<FloatTensor<Self>>,
+        dy: FloatTensor<Self>,
+        asked: Asked,
+    ) -> Result<Gradients<Self>, Error>;
+}

@@ -1,0 +1,185 @@
+//! `batchnorm train`, as its users see it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+const SHORT: &str = "--steps 20 --layers 10 --threads 1 --no-progress";
+
+fn batchnorm(folder: &Path, line: &str) -> Output {
+    let mut command = Command::new(assert_cmd::cargo_bin!("batchnorm"));
+    command.current_dir(folder).args(line.split_whitespace()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn bad_input_is_one_clear_error_and_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("full")).unwrap();
+    fs::write(folder.path().join("full/notes.txt"), "mine").unwrap();
+    fs::write(folder.path().join("file"), "mine").unwrap();
+    let cases = [
+        ("train --no-such-option", "--no-such-option"),
+        ("train --data imagenet", "digits"),
+        ("train --network vgg", "mlp"),
+        ("train --activation swish", "sigmoid, relu, tanh"),
+        ("train --optimizer sgdd", "sgd, adam"),
+        ("train --statistics batch", "running, population"),
+        ("train --batch-size 1", "at least 2, found 1"),
+        ("train --batch-size 5000", "at most 1437"),
+        ("train --steps 0", "at least 1 step"),
+        ("train --steps -5", "-5"),
+        ("train --layers 100,abc", "abc"),
+        ("train --layers 100,,100", "--layers"),
+        ("train --layers 100,0", "at least one unit"),
+        ("train --learning-rate 0", "learning rate"),
+        ("train --learning-rate -1", "learning rate"),
+        ("train --learning-rate nan", "learning rate"),
+        ("train --init-std -0.1", "initial weights"),
+        ("train --sgd-momentum 1", "[0, 1)"),
+        ("train --optimizer adam --sgd-momentum 0.9", "adam"),
+        ("train --eval-every 0", "found every 0"),
+        ("train --steps 5 --eval-every 10", "the run has 5"),
+        ("train --threads 0", "at least 1 thread"),
+        ("train --bn-eps -1", "eps"),
+        ("train --bn-momentum inf", "momentum"),
+        ("train --bn-before-activation --bn-after-activation", "cannot be used with"),
+        ("train --out full", "not empty"),
+        ("train --out file", "not a folder"),
+        ("train --out file/inside", "file"),
+        ("train --out /proc/none", "/proc/none"),
+        ("tarin", "tarin"),
+        ("train extra", "extra"),
+    ];
+    for (line, expected) in cases {
+        let output = batchnorm(folder.path(), line);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}: {error}");
+        assert!(error.starts_with("error: "), "{line}: {error}");
+        assert!(error.contains(expected), "{line}: {error}");
+        assert_eq!(error.matches("error:").count(), 1, "{line}: {error}");
+        assert!(!error.contains("panicked") && !error.contains('\u{1b}'), "{line}: {error}");
+        assert_eq!(text(&output.stdout), "", "{line}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("full/notes.txt")).unwrap(), "mine");
+    assert!(!folder.path().join("runs").exists(), "a refused run leaves nothing behind");
+}
+
+#[test]
+fn errors_name_the_option_that_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    for (line, option) in
+        [("train --batch-size 1", "`--batch-size`"), ("train --bn-eps -1", "`--bn-eps`"), ("train --out .", "")]
+    {
+        let error = text(&batchnorm(folder.path(), line).stderr);
+        assert!(option.is_empty() || error.lines().last().unwrap().contains(option), "{error}");
+    }
+}
+
+#[test]
+fn a_run_prints_a_table_and_writes_two_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = batchnorm(folder.path(), &format!("train --out a/b {SHORT}"));
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    for expected in
+        ["90 % test accuracy", "best test accuracy", "time per step", "a/b/metrics.json", "a/b/report.html"]
+    {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+    assert!(err.contains("CC BY 4.0"), "{err}");
+    assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}') && !err.contains('\r'), "{out}{err}");
+    let mut names: Vec<_> =
+        fs::read_dir(folder.path().join("a/b")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["metrics.json", "report.html"]);
+    let again = batchnorm(folder.path(), &format!("train --out a/b {SHORT}"));
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("not empty"));
+}
+
+#[test]
+fn json_is_the_document_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = batchnorm(folder.path(), &format!("train --json --out run {SHORT}"));
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let written = fs::read(folder.path().join("run/metrics.json")).unwrap();
+    assert_eq!(output.stdout, written);
+    assert_eq!(printed["schema"], 1);
+    assert_eq!(printed["settings"]["layers"], serde_json::json!([10]));
+    assert_eq!(printed["settings"]["threads"], 1);
+    assert_eq!(printed["runs"]["plain"]["curve"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn without_a_folder_runs_go_to_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        assert_eq!(batchnorm(folder.path(), &format!("train {SHORT}")).status.code(), Some(0));
+    }
+    let runs: Vec<_> =
+        fs::read_dir(folder.path().join("runs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(runs.len(), 2);
+    assert!(runs.iter().all(|run| run.join("metrics.json").is_file() && run.join("report.html").is_file()));
+}
+
+#[test]
+fn a_run_in_which_both_twins_diverge_is_written_and_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        batchnorm(folder.path(), &format!("train --out run --activation relu --learning-rate 1e38 {SHORT}"));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("Both diverged"));
+    assert!(folder.path().join("run/report.html").is_file());
+}
+
+#[test]
+fn a_run_in_which_one_twin_diverges_is_a_result_and_exits_with_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "train --out run --activation relu --init-std 1e3 --steps 20 --layers 10,10,10 --no-progress";
+    let output = batchnorm(folder.path(), line);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("The run without batch normalization diverged at step "));
+    let metrics: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("run/metrics.json")).unwrap()).unwrap();
+    assert_eq!(metrics["runs"]["plain"]["diverged_at_step"].as_u64().is_some(), true);
+    assert!(metrics["runs"]["plain"]["final_test_accuracy"].is_null());
+}
+
+#[test]
+fn a_momentum_of_the_other_convention_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = batchnorm(folder.path(), &format!("train --bn-momentum 0.99 --out run {SHORT}"));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("warning: "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn help_has_examples_and_says_what_the_exit_codes_mean() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = text(&batchnorm(folder.path(), "--help").stdout);
+    assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
+    let help = text(&batchnorm(folder.path(), "train --help").stdout);
+    for option in ["--layers", "--bn-momentum", "--statistics", "--out", "Examples:", "CC BY 4.0"] {
+        assert!(help.contains(option), "{option}: {help}");
+    }
+}
+
+#[test]
+fn no_color_means_no_colour() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(assert_cmd::cargo_bin!("batchnorm"));
+    let output = command
+        .current_dir(folder.path())
+        .env("NO_COLOR", "1")
+        .args(["train", "--batch-size", "1"])
+        .output()
+        .unwrap();
+    assert!(!text(&output.stderr).contains('\u{1b}'));
+}

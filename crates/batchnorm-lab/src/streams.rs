@@ -1,0 +1,92 @@
+//! Random numbers: one ChaCha stream for each purpose, derived from one seed.
+//!
+//! Nothing here depends on a framework, on the number of threads or on how much another purpose has drawn: twin
+//! networks get the same weights and the same batches because each asks for the same stream.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// What a stream of random numbers is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Splitting a data set into training and test part.
+    Split,
+    /// Initial weights.
+    Weights,
+    /// The order of the training images.
+    Batches,
+}
+
+/// A stream of random numbers that depends on a seed and a purpose alone.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    generator: ChaCha8Rng,
+}
+
+impl Stream {
+    /// The stream of one purpose under a seed.
+    pub fn new(seed: u64, purpose: Purpose) -> Self {
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        generator.set_stream(match purpose {
+            Purpose::Split => 1,
+            Purpose::Weights => 2,
+            Purpose::Batches => 3,
+        });
+        Self { generator }
+    }
+
+    /// A whole number in `0..bound`, every one as likely as the next to within 2^-32.
+    pub fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.generator.next_u64()) * bound as u128) >> 64) as usize
+    }
+
+    /// A number in (0, 1].
+    fn unit(&mut self) -> f64 {
+        ((self.generator.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A standard normal number (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * self.unit().ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// Puts `items` into a random order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_depends_on_seed_and_purpose_alone() {
+        let draw = |seed, purpose| Stream::new(seed, purpose).below(1 << 40);
+        assert_eq!(draw(1, Purpose::Weights), draw(1, Purpose::Weights));
+        assert_ne!(draw(1, Purpose::Weights), draw(2, Purpose::Weights));
+        assert_ne!(draw(1, Purpose::Weights), draw(1, Purpose::Batches));
+    }
+
+    #[test]
+    fn normal_numbers_have_mean_zero_and_variance_one() {
+        let mut stream = Stream::new(7, Purpose::Weights);
+        let drawn: Vec<f64> = (0..20_000).map(|_| stream.normal()).collect();
+        let mean = drawn.iter().sum::<f64>() / drawn.len() as f64;
+        let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / drawn.len() as f64;
+        assert!(mean.abs() < 0.03, "{mean}");
+        assert!((variance - 1.0).abs() < 0.05, "{variance}");
+    }
+
+    #[test]
+    fn shuffling_keeps_every_item() {
+        let mut items: Vec<usize> = (0..100).collect();
+        Stream::new(3, Purpose::Batches).shuffle(&mut items);
+        assert!(items.iter().enumerate().any(|(place, &item)| place != item));
+        items.sort_unstable();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
+    }
+}
