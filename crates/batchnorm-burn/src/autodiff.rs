@@ -2,31 +2,26 @@
 
 use std::sync::Arc;
 
-use batchnorm::Saved;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients as Graph;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, TensorMetadata};
+use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::DType;
 
 /// A tensor with its node in the graph; Burn names the type only so.
 type Tracked<B> = FloatTensor<Autodiff<B>>;
 
-use crate::ops::{Affine, Asked, BatchNormGradients, BatchNormOps, Gradients, Pass};
+use crate::ops::{Affine, Asked, BatchNormGradients, BatchNormOps, Forward, Gradients, Pass};
 
 impl<B, C> BatchNormOps for Autodiff<B, C>
 where
     B: BatchNormOps + BatchNormGradients,
     C: CheckpointStrategy,
 {
-    fn normalize_batch(
-        x: FloatTensor<Self>,
-        affine: Affine<Self>,
-        pass: Pass,
-    ) -> FloatTensor<Self> {
+    fn normalize_batch(x: FloatTensor<Self>, affine: Affine<Self>, pass: Pass) -> FloatTensor<Self> {
         let (gamma, beta) = affine.parts();
         let primitive = |tensor: &Tracked<B>| tensor.primitive().clone();
         let inner = Affine::new(gamma.map(primitive), beta.map(primitive));
@@ -34,21 +29,16 @@ where
         let Some(saved) = pass.outcome.saved() else {
             return Tracked::new(y);
         };
-        let keep = Keep {
-            x: &x,
-            saved,
-            axis: pass.axis,
-            gamma_is_tracked: gamma.is_some_and(Tracked::is_tracked),
-        };
+        let forward = Forward { saved: Arc::clone(saved), axis: pass.axis, activation: pass.activation };
+        let gamma_is_tracked = gamma.is_some_and(Tracked::<B>::is_tracked);
+        let kept = forward.needs_input(x.is_tracked(), gamma_is_tracked).then_some(&x);
         match (gamma, beta) {
-            (None, None) => record::<B, C, 1>([(Role::X, &x)], keep, y),
-            (Some(gamma), None) => record::<B, C, 2>([(Role::X, &x), (Role::Gamma, gamma)], keep, y),
-            (None, Some(beta)) => record::<B, C, 2>([(Role::X, &x), (Role::Beta, beta)], keep, y),
-            (Some(gamma), Some(beta)) => record::<B, C, 3>(
-                [(Role::X, &x), (Role::Gamma, gamma), (Role::Beta, beta)],
-                keep,
-                y,
-            ),
+            (None, None) => record::<B, C, 1>([(Role::X, &x)], forward, kept, y),
+            (Some(gamma), None) => record::<B, C, 2>([(Role::X, &x), (Role::Gamma, gamma)], forward, kept, y),
+            (None, Some(beta)) => record::<B, C, 2>([(Role::X, &x), (Role::Beta, beta)], forward, kept, y),
+            (Some(gamma), Some(beta)) => {
+                record::<B, C, 3>([(Role::X, &x), (Role::Gamma, gamma), (Role::Beta, beta)], forward, kept, y)
+            }
         }
     }
 }
@@ -61,37 +51,22 @@ enum Role {
     Beta,
 }
 
-/// What the forward pass has that the backward pass may need.
-struct Keep<'a, B: Backend> {
-    x: &'a Tracked<B>,
-    saved: &'a Arc<Saved>,
-    axis: isize,
-    gamma_is_tracked: bool,
-}
-
-impl<B: Backend> Keep<'_, B> {
-    /// Whether the backward pass reads x: always for gamma's gradient; for x's only through the batch's
-    /// statistics.
-    fn needs_x(&self) -> bool {
-        self.gamma_is_tracked || (self.x.is_tracked() && self.saved.batch_moments().is_some())
-    }
-}
-
 /// The node: x and the parameters that the layer has, in; y, out.
 #[derive(Debug)]
 struct BatchNormNode;
 
 #[derive(Clone, Debug)]
 struct State<const N: usize> {
-    saved: Arc<Saved>,
-    axis: isize,
+    forward: Forward,
+    /// Where the checkpointer keeps x, or how it computes it again.
     x: Option<NodeId>,
     parents: [(Role, DType); N],
 }
 
 fn record<B, C, const N: usize>(
     parents: [(Role, &Tracked<B>); N],
-    keep: Keep<'_, B>,
+    forward: Forward,
+    kept: Option<&Tracked<B>>,
     y: FloatTensor<B>,
 ) -> Tracked<B>
 where
@@ -104,9 +79,8 @@ where
     match BatchNormNode.prepare::<C>(guards).compute_bound().stateful() {
         OpsKind::Tracked(mut node) => {
             let state = State {
-                saved: Arc::clone(keep.saved),
-                axis: keep.axis,
-                x: keep.needs_x().then(|| node.checkpoint(keep.x)),
+                forward,
+                x: kept.map(|x| node.checkpoint(x)),
                 parents: parents.map(|(role, tensor)| (role, tensor.dtype())),
             };
             node.finish(state, y)
@@ -121,25 +95,11 @@ where
 {
     type State = State<N>;
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, N>,
-        grads: &mut Graph,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let State {
-            saved,
-            axis,
-            x,
-            parents,
-        } = ops.state;
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Graph, checkpointer: &mut Checkpointer) {
+        let State { forward, x, parents } = ops.state;
         let x = x.map(|id| checkpointer.retrieve_node_output::<FloatTensor<B>>(id));
         let dy = grads.consume::<B>(&ops.node);
-        let mut asked = Asked {
-            x: false,
-            gamma: None,
-            beta: None,
-        };
+        let mut asked = Asked { x: false, gamma: None, beta: None };
         for ((role, dtype), _) in parents.iter().zip(&ops.parents).filter(|(_, node)| node.is_some()) {
             match role {
                 Role::X => asked.x = true,
@@ -147,12 +107,9 @@ where
                 Role::Beta => asked.beta = Some(*dtype),
             }
         }
-        let Gradients {
-            x: mut dx,
-            gamma: mut dgamma,
-            beta: mut dbeta,
-        } = B::batch_gradients(&saved, axis, x, dy, asked)
-            .unwrap_or_else(|error| panic!("backward pass of batch normalization: {error}"));
+        let Gradients { x: mut dx, gamma: mut dgamma, beta: mut dbeta } =
+            B::batch_gradients(&forward, x, dy, asked)
+                .unwrap_or_else(|error| panic!("backward pass of batch normalization: {error}"));
         for ((role, _), node) in parents.iter().zip(ops.parents) {
             let gradient = match role {
                 Role::X => dx.take(),

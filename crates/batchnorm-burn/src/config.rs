@@ -5,7 +5,7 @@ use burn::config::Config;
 use burn::module::Initializer;
 use burn::tensor::Device;
 
-use crate::{BatchNorm, Error};
+use crate::{Activation, BatchNorm, Error};
 
 /// How to make a [`BatchNorm`]; written like [`burn::nn::BatchNormConfig`], and holding everything the engine offers.
 ///
@@ -39,6 +39,9 @@ pub struct BatchNormConfig {
     /// The channel axis; a negative one counts from the end. 1 is Burn's and PyTorch's, -1 is channels-last.
     #[config(default = 1)]
     pub channel_axis: isize,
+    /// What is applied to the result, in the same sweep.
+    #[config(default = "Activation::None")]
+    pub activation: Activation,
 }
 
 impl BatchNormConfig {

@@ -10,7 +10,9 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] batchnorm::Error),
     /// The input's type is none that the engine computes in.
-    #[error("expected a tensor of f32 or f64, found {found:?}; cast it, for example by `x.cast(FloatDType::F32)`")]
+    #[error(
+        "expected a tensor of f32 or f64, found {found:?}; cast it, for example by `x.cast(FloatDType::F32)`"
+    )]
     ElementType {
         /// The input's type.
         found: DType,

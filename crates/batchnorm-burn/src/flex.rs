@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use batchnorm::passes::{self, Backward};
-use batchnorm::{Cpu, Epilogue, Gate, Kernels, Parameters, Saved, Shape, View, ViewMut, Wanted};
+use batchnorm::{Cpu, Kernels, Parameters, Saved, Shape, View, ViewMut, Wanted};
 use burn::backend::Flex;
-use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::TensorMetadata;
+use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, TensorData};
 
 use crate::Error;
-use crate::ops::{Affine, Asked, BatchNormGradients, BatchNormOps, Gradients, Pass, Source};
+use crate::ops::{Affine, Asked, BatchNormGradients, BatchNormOps, Forward, Gradients, Pass, Source};
 use crate::running::Real;
 
 impl BatchNormOps for Flex {
@@ -31,25 +31,20 @@ impl BatchNormOps for Flex {
 
 impl BatchNormGradients for Flex {
     fn batch_gradients(
-        saved: &Saved,
-        axis: isize,
+        forward: &Forward,
         x: Option<FlexTensor>,
         dy: FlexTensor,
         asked: Asked,
     ) -> Result<Gradients<Self>, Error> {
         match dy.dtype() {
-            DType::F32 => backward::<f32>(saved, axis, x, dy, asked),
-            DType::F64 => backward::<f64>(saved, axis, x, dy, asked),
+            DType::F32 => backward::<f32>(forward, x, dy, asked),
+            DType::F64 => backward::<f64>(forward, x, dy, asked),
             found => Err(Error::ElementType { found }),
         }
     }
 }
 
-fn forward<E: Real>(
-    x: &FlexTensor,
-    affine: &Affine<Flex>,
-    pass: &Pass,
-) -> Result<(FlexTensor, Saved), Error>
+fn forward<E: Real>(x: &FlexTensor, affine: &Affine<Flex>, pass: &Pass) -> Result<(FlexTensor, Saved), Error>
 where
     Cpu: Kernels<E>,
 {
@@ -57,37 +52,23 @@ where
     let shape = shape_of(&x, pass.axis)?;
     let (gamma, beta) = affine.parts();
     let (gamma, beta) = (gamma.map(per_channel::<E>), beta.map(per_channel::<E>));
-    let parameters = Parameters {
-        gamma: gamma.as_deref(),
-        beta: beta.as_deref(),
-    };
+    let parameters = Parameters { gamma: gamma.as_deref(), beta: beta.as_deref() };
     let mut y = vec![E::ZERO; shape.len()];
     let view = View::new("x", shape, elements::<E>(&x))?;
     let out = ViewMut::new("y", shape, &mut y)?;
+    let epilogue = pass.activation.epilogue();
     let saved = match &pass.source {
-        Source::Batch => {
-            passes::forward_train(&Cpu, &pass.config, parameters, view, Epilogue::None, out)?
-        }
+        Source::Batch => passes::forward_train(&Cpu, &pass.config, parameters, view, epilogue, out)?,
         Source::Fixed(statistics) => {
             let (mean, variance) = E::fixed(statistics);
-            passes::forward_fixed(
-                &Cpu,
-                &pass.config,
-                parameters,
-                &mean,
-                &variance,
-                view,
-                Epilogue::None,
-                out,
-            )?
+            passes::forward_fixed(&Cpu, &pass.config, parameters, &mean, &variance, view, epilogue, out)?
         }
     };
     Ok((tensor_like(&x, y), saved))
 }
 
 fn backward<E: Real>(
-    saved: &Saved,
-    axis: isize,
+    forward: &Forward,
     x: Option<FlexTensor>,
     dy: FlexTensor,
     asked: Asked,
@@ -96,21 +77,18 @@ where
     Cpu: Kernels<E>,
 {
     let (x, dy) = (x.map(contiguous), contiguous(dy));
-    let shape = shape_of(&dy, axis)?;
+    let shape = shape_of(&dy, forward.axis)?;
     let mut dx = asked.x.then(|| vec![E::ZERO; shape.len()]);
-    let wanted = Wanted {
-        gamma: asked.gamma.is_some(),
-        beta: asked.beta.is_some(),
-    };
-    let view = |what, tensor| View::new(what, shape, elements::<E>(tensor));
+    let wanted = Wanted { gamma: asked.gamma.is_some(), beta: asked.beta.is_some() };
+    let x = x.as_ref().map(|x| View::new("x", shape, elements::<E>(x))).transpose()?;
     let gradients = passes::backward(
         &Cpu,
-        saved,
+        &forward.saved,
         wanted,
         Backward {
-            x: x.as_ref().map(|x| view("x", x)).transpose()?,
-            dy: view("dy", &dy)?,
-            gate: Gate::None,
+            x,
+            dy: View::new("dy", shape, elements::<E>(&dy))?,
+            gate: forward.activation.gate(x),
             dx: dx.as_deref_mut().map(|dx| ViewMut::new("dx", shape, dx)).transpose()?,
             d_addend: None,
         },
@@ -128,17 +106,11 @@ fn shape_of(tensor: &FlexTensor, axis: isize) -> Result<Shape, Error> {
 
 /// The tensor itself where its elements lie in row-major order, else a copy of it in that order.
 fn contiguous(tensor: FlexTensor) -> FlexTensor {
-    if tensor.is_contiguous() {
-        tensor
-    } else {
-        tensor.to_contiguous()
-    }
+    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
 }
 
 fn elements<E: Real>(tensor: &FlexTensor) -> &[E] {
-    tensor
-        .as_slice()
-        .expect("the tensor was made contiguous and its type looked at")
+    tensor.as_slice().expect("the tensor was made contiguous and its type looked at")
 }
 
 /// A parameter's values in the type that tensors of `E` have theirs in; borrowed where it is that type.
@@ -151,11 +123,7 @@ fn per_channel<E: Real>(parameter: &FlexTensor) -> Cow<'_, [E]> {
 
 /// A tensor of `tensor`'s shape that owns `values`, without a copy.
 fn tensor_like<E: Real>(tensor: &FlexTensor, values: Vec<E>) -> FlexTensor {
-    FlexTensor::new(
-        Bytes::from_elems(values),
-        Layout::contiguous(tensor.shape()),
-        E::dtype(),
-    )
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(tensor.shape()), E::dtype())
 }
 
 fn parameter_gradient((gradient, dtype): (Vec<f64>, DType)) -> FlexTensor {

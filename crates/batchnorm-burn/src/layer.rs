@@ -145,13 +145,12 @@ impl BatchNorm {
                 true => Source::Batch,
                 false => Source::Fixed(self.running.statistics()),
             },
+            activation: self.config.activation,
             outcome: Outcome::default(),
         };
         let parameter = |param: &Param<Tensor<1>>| param.val().into_dispatch();
-        let affine = Affine::<Dispatch>::new(
-            self.gamma.as_ref().map(parameter),
-            self.beta.as_ref().map(parameter),
-        );
+        let affine =
+            Affine::<Dispatch>::new(self.gamma.as_ref().map(parameter), self.beta.as_ref().map(parameter));
         let y = Dispatch::normalize_batch(x.into_dispatch(), affine, pass.clone());
         let saved = pass.outcome.get()?;
         if let Some(moments) = saved.batch_moments()
@@ -202,6 +201,11 @@ impl BatchNorm {
     /// The number of batches that have entered the running statistics.
     pub fn num_batches_tracked(&self) -> u64 {
         self.running.statistics().batches()
+    }
+
+    /// Begins the running statistics anew: mean 0, variance 1, no batches; for all clones that share them.
+    pub fn reset_running_statistics(&self) {
+        self.running.reset();
     }
 
     /// What became of the latest batch in training: taken in, or skipped because its statistics were not finite, or

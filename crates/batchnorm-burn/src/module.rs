@@ -1,8 +1,7 @@
 //! The layer in Burn's module tree.
 
 use burn::module::{
-    Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
-    ModuleVisitor,
+    Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
 };
 use burn::tensor::Device;
 
@@ -40,12 +39,7 @@ impl Module for BatchNorm {
         if self.config.settings.track_running_statistics {
             self.running.map(mapper, CONTAINER, &self.device);
         }
-        Self {
-            gamma,
-            beta,
-            training,
-            ..self
-        }
+        Self { gamma, beta, training, ..self }
     }
 
     fn collect_devices(&self, devices: Devices) -> Devices {
@@ -98,11 +92,7 @@ impl Module for BatchNorm {
     }
 
     fn materialize(self) -> Self {
-        Self {
-            gamma: self.gamma.materialize(),
-            beta: self.beta.materialize(),
-            ..self
-        }
+        Self { gamma: self.gamma.materialize(), beta: self.beta.materialize(), ..self }
     }
 }
 
@@ -125,9 +115,7 @@ impl ModuleDisplayDefault for BatchNorm {
 
 impl ModuleDisplay for BatchNorm {
     fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
+        DisplaySettings::new().with_new_line_after_attribute(false).optional()
     }
 }
 

@@ -11,8 +11,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, ExtensionType, backend_extension};
 use burn::tensor::DType;
 
-use crate::Error;
 use crate::running::Statistics;
+use crate::{Activation, Error};
 
 /// The learned parameters that a layer has; each of them is of shape \[channels\].
 #[derive(ExtensionType)]
@@ -67,6 +67,8 @@ pub struct Pass {
     pub axis: isize,
     /// What is normalized with.
     pub source: Source,
+    /// What is applied to the result.
+    pub activation: Activation,
     /// Where the backend puts what it kept for the backward pass, or why it failed.
     pub outcome: Outcome,
 }
@@ -96,10 +98,7 @@ impl Outcome {
     ///
     /// If no backend has set it: that is a defect of the backend.
     pub fn get(&self) -> Result<Arc<Saved>, Error> {
-        self.0
-            .get()
-            .expect("the backend sets the outcome of every forward pass")
-            .clone()
+        self.0.get().expect("the backend sets the outcome of every forward pass").clone()
     }
 }
 
@@ -143,16 +142,36 @@ pub struct Gradients<B: Backend> {
     pub beta: Option<FloatTensor<B>>,
 }
 
+/// What a backward pass needs to know of its forward pass.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// The f64 statistics and coefficients of each channel.
+    pub saved: Arc<Saved>,
+    /// The channel axis.
+    pub axis: isize,
+    /// What was applied to the result.
+    pub activation: Activation,
+}
+
+impl Forward {
+    /// Whether the backward pass reads x: for x's gradient only through the batch's statistics, for gamma's and through
+    /// an activation always.
+    pub fn needs_input(&self, x_is_tracked: bool, gamma_is_tracked: bool) -> bool {
+        gamma_is_tracked
+            || self.activation != Activation::None
+            || (x_is_tracked && self.saved.batch_moments().is_some())
+    }
+}
+
 /// The backward pass on a backend's own tensors; the autodiff node calls it.
 pub trait BatchNormGradients: Backend {
-    /// The gradients asked for, from the gradient of y; `x` is passed where [`Saved`] says that it is needed.
+    /// The gradients asked for, from the gradient of y; `x` is passed if [`Forward::needs_input`].
     ///
     /// # Errors
     ///
     /// If the tensors do not have the shapes of the forward pass.
     fn batch_gradients(
-        saved: &Saved,
-        axis: isize,
+        forward: &Forward,
         x: Option<FloatTensor<Self>>,
         dy: FloatTensor<Self>,
         asked: Asked,

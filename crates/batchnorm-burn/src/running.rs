@@ -79,16 +79,13 @@ impl Statistics {
 }
 
 /// The types that tensors and their statistics come in.
-pub trait Real:
-    batchnorm::Real + burn::tensor::Element + bytemuck::Pod
-{
+pub trait Real: batchnorm::Real + burn::tensor::Element + bytemuck::Pod {
     /// `(mean, variance)` in this type; borrowed where they are kept in it.
     fn fixed(statistics: &Statistics) -> (Cow<'_, [Self]>, Cow<'_, [Self]>);
 
     /// The values of a tensor of any float type, in this type.
     fn from_data(data: TensorData) -> Vec<Self> {
-        data.try_into_vec_as()
-            .expect("a float tensor converts to f32 and f64")
+        data.try_into_vec_as().expect("a float tensor converts to f32 and f64")
     }
 }
 
@@ -147,13 +144,10 @@ impl Running {
         }
     }
 
-    /// The same state and ids in a cell of its own.
+    /// The same state and ids in a cell of its own, which collects no population.
     pub(crate) fn separate(&self) -> Self {
-        let content = self.lock().clone();
-        Self {
-            cell: Arc::new(Mutex::new(content)),
-            ..self.clone()
-        }
+        let content = Content { population: None, ..self.lock().clone() };
+        Self { cell: Arc::new(Mutex::new(content)), ..self.clone() }
     }
 
     pub(crate) fn statistics(&self) -> Arc<Statistics> {
@@ -162,6 +156,16 @@ impl Running {
 
     pub(crate) fn set_statistics(&self, statistics: Statistics) {
         self.lock().statistics = Arc::new(statistics);
+    }
+
+    pub(crate) fn reset(&self) {
+        let mut content = self.lock();
+        let fresh = match &*content.statistics {
+            Statistics::F32(own) => Statistics::F32(RunningStatistics::new(own.mean.len())),
+            Statistics::F64(own) => Statistics::F64(RunningStatistics::new(own.mean.len())),
+        };
+        content.statistics = Arc::new(fresh);
+        content.last_update = None;
     }
 
     pub(crate) fn last_update(&self) -> Option<RunningUpdate> {
@@ -238,11 +242,8 @@ impl Running {
         let batches = mapper.map_int(self.counter(&before, device));
         mapper.exit_module(COUNTER, container);
 
-        let batches: Vec<i64> = batches
-            .val()
-            .into_data()
-            .try_into_vec_as()
-            .expect("an integer tensor converts to i64");
+        let batches: Vec<i64> =
+            batches.val().into_data().try_into_vec_as().expect("an integer tensor converts to i64");
         // A negative count is no count.
         let batches = batches.first().map_or(0, |&batches| batches.max(0).unsigned_abs());
         let values = [mean, variance].map(|param| plain(param.val()));

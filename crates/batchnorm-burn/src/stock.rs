@@ -5,7 +5,7 @@ use burn::module::RunningState;
 use burn::nn;
 
 use crate::running::{Running, Statistics, tensor};
-use crate::{BatchNorm, BatchNormConfig, Error};
+use crate::{Activation, BatchNorm, BatchNormConfig, Error};
 
 /// Burn's layer under its own convention, [`Settings::burn`]: parameters and their ids, flag, running statistics.
 ///
@@ -24,9 +24,7 @@ use crate::{BatchNorm, BatchNormConfig, Error};
 /// ```
 impl From<nn::BatchNorm> for BatchNorm {
     fn from(stock: nn::BatchNorm) -> Self {
-        let settings = Settings::burn()
-            .with_eps(stock.epsilon)
-            .with_momentum(Momentum::of_new(stock.momentum));
+        let settings = Settings::burn().with_eps(stock.epsilon).with_momentum(Momentum::of_new(stock.momentum));
         let mean = stock.running_mean.value_sync();
         let config = BatchNormConfig::new(mean.dims()[0]).with_settings(settings);
         let device = mean.device();
@@ -41,15 +39,15 @@ impl From<nn::BatchNorm> for BatchNorm {
 }
 
 /// This layer as Burn's, where Burn's can hold it: scale, shift and running statistics, channel axis 1, biased running
-/// variance, an exponential average, statistics that are not frozen on their own.
+/// variance, an exponential average, no activation, statistics that are not frozen on their own.
 ///
 /// The batch counter is left behind.
 ///
 /// # Errors
 ///
-/// [`Error::NotInStock`] names the first option that Burn's layer has not. The convention of the running variance
-/// matters to training alone: for evaluation, `with_running_variance(RunningVariance::Biased)` on the layer's settings
-/// is a way out.
+/// [`Error::NotInStock`] names the first option that Burn's layer has not. Where the running variance's convention is
+/// the only one, and evaluation all that is wanted, make a layer under [`Settings::burn`], load this one's record into
+/// it, and convert that.
 impl TryFrom<BatchNorm> for nn::BatchNorm {
     type Error = Error;
 
@@ -72,6 +70,8 @@ impl TryFrom<BatchNorm> for nn::BatchNorm {
             settings.momentum,
         )?;
         require("such eps", "a positive number", settings.eps > 0.0, settings.eps)?;
+        let activation = layer.config.activation;
+        require("activation", "Activation::None", activation == Activation::None, activation)?;
         let frozen = layer.has_frozen_statistics();
         require("frozen statistics apart from `freeze`", "false", !frozen, frozen)?;
         let epsilon = settings.eps;
@@ -103,10 +103,6 @@ fn require(
 ) -> Result<(), Error> {
     match holds {
         true => Ok(()),
-        false => Err(Error::NotInStock {
-            option,
-            expected,
-            found: format!("{found:?}"),
-        }),
+        false => Err(Error::NotInStock { option, expected, found: format!("{found:?}") }),
     }
 }

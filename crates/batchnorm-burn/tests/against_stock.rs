@@ -1,6 +1,6 @@
 //! Burn's own layer is the judge, under the settings that name its convention.
 
-use batchnorm_burn::{BatchNorm, BatchNormConfig, Error};
+use batchnorm_burn::{Activation, BatchNorm, BatchNormConfig, Error};
 use burn::module::{Module, Param, RunningState};
 use burn::nn;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -123,7 +123,7 @@ fn part_of_a_batch_is_read_where_it_lies() {
     let device = Device::flex();
     let layer = BatchNormConfig::new(3).init(&device);
     let x = f32_noise([10, 3], 14, &device);
-    let part = x.clone().slice([4..8]);
+    let part = x.clone().slice([4..8, 0..3]);
     let copy = Tensor::<2>::from_data(part.to_data(), &device);
     layer.forward(part).to_data().assert_eq(&layer.forward(copy).to_data(), true);
 }
@@ -156,6 +156,7 @@ fn an_option_that_the_stock_layer_lacks_does_not_convert() {
         with(settings.with_running_statistics(false)),
         with(settings.with_eps(0.0)),
         convert(BatchNormConfig::new(2).with_settings(settings).with_channel_axis(-1)),
+        convert(BatchNormConfig::new(2).with_settings(settings).with_activation(Activation::Relu)),
     ];
     for result in refused {
         assert!(matches!(result, Err(Error::NotInStock { .. })), "{result:?}");

@@ -1,6 +1,6 @@
 //! Gradients against central differences, and what the graph keeps and computes.
 
-use batchnorm_burn::{BatchNorm, BatchNormConfig};
+use batchnorm_burn::{Activation, BatchNorm, BatchNormConfig};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -46,7 +46,12 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 /// The difference quotient (f(x + h) - f(x - h)) / 2h errs by h^2 f''' / 6 from truncation and by u |f| / h from
 /// rounding, which with h = 1e-5 and u = 1.1e-16 are about 1e-10 f''' and 1e-11 |f|. The losses here are below 1e3 and
 /// their third derivatives below 1e4: 1e-6, relative to the largest gradient (or to 1).
-fn check<const D: usize>(name: &str, at: Tensor<D>, gradient: Tensor<D>, loss: impl Fn(Tensor<D>) -> Tensor<1>) {
+fn check<const D: usize>(
+    name: &str,
+    at: Tensor<D>,
+    gradient: Tensor<D>,
+    loss: impl Fn(Tensor<D>) -> Tensor<1>,
+) {
     let (device, dims) = (at.device(), at.dims());
     let (start, gradient) = (values(at), values(gradient));
     let scale = gradient.iter().fold(1.0f64, |scale, value| scale.max(value.abs()));
@@ -123,6 +128,47 @@ fn gradients_without_running_statistics_are_those_of_central_differences() {
 }
 
 #[test]
+fn gradients_through_a_fused_activation_are_those_of_the_activation_behind() {
+    use burn::tensor::activation::{leaky_relu, relu};
+    let device = Device::flex().autodiff();
+    let leaky = Activation::LeakyRelu { slope: 0.25 };
+    for (activation, frozen) in
+        [(Activation::Relu, false), (Activation::Relu, true), (leaky, false), (leaky, true)]
+    {
+        let config = BatchNormConfig::new(4);
+        let fused = config.clone().with_activation(activation).init(&device).with_frozen_statistics(frozen);
+        let plain = config.init(&device).with_frozen_statistics(frozen);
+        let x = f64_noise([6, 4, 5], 21, &device);
+        let dy = f64_noise([6, 4, 5], 22, &device);
+        let (x_fused, x_plain) = (x.clone().require_grad(), x.detach().require_grad());
+        let y_fused = fused.forward(x_fused.clone());
+        let y_plain = match activation {
+            Activation::Relu => relu(plain.forward(x_plain.clone())),
+            _ => leaky_relu(plain.forward(x_plain.clone()), 0.25),
+        };
+        assert_eq!(values(y_fused.clone()), values(y_plain.clone()));
+        let from_fused = (y_fused * dy.clone()).sum().backward();
+        let from_plain = (y_plain * dy).sum().backward();
+        let pairs = [
+            (
+                x_fused.grad(&from_fused).unwrap().flatten::<1>(0, 2),
+                x_plain.grad(&from_plain).unwrap().flatten(0, 2),
+            ),
+            (fused.gamma.unwrap().grad(&from_fused).unwrap(), plain.gamma.unwrap().grad(&from_plain).unwrap()),
+            (fused.beta.unwrap().grad(&from_fused).unwrap(), plain.beta.unwrap().grad(&from_plain).unwrap()),
+        ];
+        for (fused, plain) in pairs {
+            // The same products in the same order, but for where a sum is rounded: 30 values below 30 in f64, and the
+            // parameters' gradients, below 100, rounded to f32.
+            let tolerance = if fused.dtype() == DType::F64 { 1e-12 } else { 1e-5 };
+            for (fused, plain) in values(fused).into_iter().zip(values(plain)) {
+                assert!((fused - plain).abs() < tolerance, "{activation:?}: {fused} against {plain}");
+            }
+        }
+    }
+}
+
+#[test]
 fn gradients_of_parameters_come_in_the_parameters_type() {
     let device = Device::flex().autodiff();
     let layer = BatchNormConfig::new(5).init(&device);
@@ -192,4 +238,30 @@ fn gradient_checkpointing_changes_no_gradient_and_counts_no_batch_twice() {
     plain.0.assert_eq(&checkpointed.0, true);
     plain.1.assert_eq(&checkpointed.1, true);
     plain.2.assert_eq(&checkpointed.2, true);
+}
+
+#[test]
+fn x_is_kept_only_where_the_backward_pass_reads_it() {
+    use batchnorm::{Cpu, Epilogue, Parameters, Shape, View, ViewMut, passes};
+    use batchnorm_burn::ops::Forward;
+    use std::sync::Arc;
+    let shape = Shape::channels_first(&[2, 1]).unwrap();
+    let config = batchnorm::BatchNormConfig::pytorch();
+    let x = View::new("x", shape, &[1.0f32, 2.0]).unwrap();
+    let mut out = [0.0f32; 2];
+    let y = ViewMut::new("y", shape, &mut out).unwrap();
+    let fixed =
+        passes::forward_fixed(&Cpu, &config, Parameters::default(), &[0.0], &[1.0], x, Epilogue::None, y);
+    let y = ViewMut::new("y", shape, &mut out).unwrap();
+    let batch = passes::forward_train(&Cpu, &config, Parameters::default(), x, Epilogue::None, y);
+    let needs = |saved: &batchnorm::Saved, activation, x, gamma| {
+        Forward { saved: Arc::new(saved.clone()), axis: 1, activation }.needs_input(x, gamma)
+    };
+    let (fixed, batch) = (fixed.unwrap(), batch.unwrap());
+    assert!(!needs(&fixed, Activation::None, true, false));
+    assert!(needs(&fixed, Activation::None, true, true));
+    assert!(needs(&fixed, Activation::Relu, true, false));
+    assert!(needs(&batch, Activation::None, true, false));
+    // Only beta's gradient is wanted: a sum of dy.
+    assert!(!needs(&batch, Activation::None, false, false));
 }

@@ -24,10 +24,7 @@ struct Network {
 
 impl Network {
     fn new(device: &Device) -> Self {
-        Self {
-            linear: LinearConfig::new(4, 3).init(device),
-            norm: BatchNormConfig::new(3).init(device),
-        }
+        Self { linear: LinearConfig::new(4, 3).init(device), norm: BatchNormConfig::new(3).init(device) }
     }
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
@@ -147,18 +144,15 @@ fn pytorch_file(counter: Option<i64>) -> Vec<u8> {
         ("running_var", view(&variance)),
     ];
     if let Some(counter) = &counter {
-        tensors.push((
-            "num_batches_tracked",
-            TensorView::new(Dtype::I64, vec![], counter).unwrap(),
-        ));
+        tensors.push(("num_batches_tracked", TensorView::new(Dtype::I64, vec![], counter).unwrap()));
     }
     safetensors::serialize(tensors, None).unwrap()
 }
 
 #[test]
 fn a_file_from_pytorch_loads_with_its_counter() {
-    let mut store = SafetensorsStore::from_bytes(Some(pytorch_file(Some(1234))))
-        .with_from_adapter(pytorch::from_pytorch());
+    let mut store =
+        SafetensorsStore::from_bytes(Some(pytorch_file(Some(1234)))).with_from_adapter(pytorch::from_pytorch());
     let mut layer = BatchNormConfig::new(2).with_epsilon(0.0).init(&Device::flex());
     layer.load_from(&mut store).unwrap();
     assert_eq!(layer.num_batches_tracked(), 1234);

@@ -3,7 +3,7 @@
 use batchnorm::{Momentum, Policy, RunningUpdate};
 use batchnorm_burn::{BatchNorm, BatchNormConfig, Error};
 use burn::module::Module;
-use burn::optim::{GradientsParams, Optimizer, SgdConfig};
+use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 mod noise;
@@ -33,6 +33,16 @@ fn training_takes_a_batch_in_as_pytorch_does() {
     // 0.9 * 0 + 0.1 * (2, 20), and 0.9 * 1 + 0.1 * (2, 200): the unbiased variance.
     assert_eq!((mean(&layer), variance(&layer)), (vec![0.2, 2.0], vec![1.1, 20.9]));
     assert_eq!((layer.num_batches_tracked(), layer.last_update()), (1, Some(RunningUpdate::Applied)));
+}
+
+#[test]
+fn statistics_can_begin_anew() {
+    let device = Device::flex().autodiff();
+    let layer = layer(&device);
+    layer.forward(batch(&device));
+    layer.reset_running_statistics();
+    assert_eq!((mean(&layer), variance(&layer)), (vec![0.0, 0.0], vec![1.0, 1.0]));
+    assert_eq!((layer.num_batches_tracked(), layer.last_update()), (0, None));
 }
 
 #[test]
@@ -87,9 +97,7 @@ fn clones_share_their_statistics_until_they_are_separated() {
 #[test]
 fn workers_on_other_threads_lose_no_update() {
     let device = Device::flex().autodiff();
-    let layer = BatchNormConfig::new(2)
-        .with_settings(batchnorm::BatchNormConfig::paper())
-        .init(&device);
+    let layer = BatchNormConfig::new(2).with_settings(batchnorm::BatchNormConfig::paper()).init(&device);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             let worker = layer.clone().fork(&device);
@@ -114,7 +122,10 @@ fn an_optimizers_step_leaves_statistics_and_sharing_alone() {
     let before = layer.running_statistics();
     let layer = optimizer.step(0.1, layer, grads);
     assert_eq!(layer.running_statistics(), before);
-    assert_ne!(layer.gamma.as_ref().unwrap().val().into_data(), other.gamma.as_ref().unwrap().val().into_data());
+    assert_ne!(
+        layer.gamma.as_ref().unwrap().val().into_data(),
+        other.gamma.as_ref().unwrap().val().into_data()
+    );
     layer.forward(batch(&device));
     assert_eq!(other.num_batches_tracked(), 2);
 }
@@ -287,9 +298,8 @@ fn the_layer_shows_itself_and_its_parameters() {
 #[test]
 fn a_configuration_survives_its_file() {
     use burn::config::Config;
-    let config = BatchNormConfig::new(7)
-        .with_settings(batchnorm::BatchNormConfig::keras())
-        .with_channel_axis(-1);
+    let config =
+        BatchNormConfig::new(7).with_settings(batchnorm::BatchNormConfig::keras()).with_channel_axis(-1);
     let json = config.to_string();
     let read = BatchNormConfig::load_binary(json.as_bytes()).unwrap();
     assert_eq!((read.num_features, read.settings, read.channel_axis), (7, config.settings, -1));

@@ -1,5 +1,7 @@
 //! The `batchnorm` command: arguments, progress, tables, errors. What it does is in `batchnorm-lab`.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod error;
 mod progress;

@@ -148,7 +148,7 @@ fn a_run_in_which_one_twin_diverges_is_a_result_and_exits_with_0() {
     assert!(text(&output.stdout).contains("The run without batch normalization diverged at step "));
     let metrics: Value =
         serde_json::from_slice(&fs::read(folder.path().join("run/metrics.json")).unwrap()).unwrap();
-    assert_eq!(metrics["runs"]["plain"]["diverged_at_step"].as_u64().is_some(), true);
+    assert!(metrics["runs"]["plain"]["diverged_at_step"].is_u64());
     assert!(metrics["runs"]["plain"]["final_test_accuracy"].is_null());
 }
 

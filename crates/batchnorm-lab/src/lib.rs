@@ -20,6 +20,8 @@
 //! # Ok::<(), batchnorm_lab::train::TrainError>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod data;
 mod names;
 pub mod networks;

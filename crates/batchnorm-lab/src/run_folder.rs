@@ -149,7 +149,10 @@ mod tests {
         assert_eq!(RunFolder::create(&path).unwrap(), folder);
         folder.write("metrics.json", "{}").unwrap();
         assert!(matches!(RunFolder::create(&path), Err(RunFolderError::NotEmpty { .. })));
-        assert!(matches!(RunFolder::create(&path.join("metrics.json")), Err(RunFolderError::NotAFolder { .. })));
+        assert!(matches!(
+            RunFolder::create(&path.join("metrics.json")),
+            Err(RunFolderError::NotAFolder { .. })
+        ));
     }
 
     #[test]
@@ -158,7 +161,8 @@ mod tests {
         let folder = RunFolder::create(parent.path()).unwrap();
         folder.write("a.txt", "first").unwrap();
         folder.write("a.txt", "second").unwrap();
-        let names: Vec<_> = fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["a.txt"]);
         assert_eq!(fs::read_to_string(parent.path().join("a.txt")).unwrap(), "second");
     }

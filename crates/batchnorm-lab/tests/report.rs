@@ -23,7 +23,14 @@ fn the_page_needs_nothing_but_itself() {
 #[test]
 fn the_page_says_what_was_done_and_whose_data_it_is() {
     let page = page(&short());
-    for expected in ["CC BY 4.0", "batchnorm train --data digits", "prefers-color-scheme: dark", "15th", "50th", "85th"] {
+    for expected in [
+        "CC BY 4.0",
+        "batchnorm train <span>--data digits</span>",
+        "prefers-color-scheme: dark",
+        "15th",
+        "50th",
+        "85th",
+    ] {
         assert!(page.contains(expected), "{expected}");
     }
     assert_eq!(page.matches("class=\"chart\"").count(), 4);

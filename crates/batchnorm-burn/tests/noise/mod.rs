@@ -23,7 +23,9 @@ pub fn noise<const D: usize>(
 
 /// SplitMix64's output function (Steele, Lea & Flood 2014), as a number from -1 to 1.
 fn uniform(salt: u64, index: u64) -> f64 {
-    let mut z = salt.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut z = salt
+        .wrapping_mul(0xd134_2543_de82_ef95)
+        .wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^= z >> 31;

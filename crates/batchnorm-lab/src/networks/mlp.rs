@@ -61,7 +61,9 @@ impl MlpConfig {
                 inputs = units;
                 Hidden {
                     linear,
-                    norm: self.norm.map(|(_, config)| BatchNormConfig::new(units).with_settings(config).init(device)),
+                    norm: self
+                        .norm
+                        .map(|(_, config)| BatchNormConfig::new(units).with_settings(config).init(device)),
                     placement: self.norm.map_or(Placement::BeforeActivation, |(placement, _)| placement),
                     activation: self.activation,
                 }
@@ -72,7 +74,8 @@ impl MlpConfig {
     }
 
     fn linear(&self, stream: &mut Stream, shape: [usize; 2], bias: bool, device: &Device) -> Linear {
-        let weight: Vec<f32> = (0..shape[0] * shape[1]).map(|_| (self.init_std * stream.normal()) as f32).collect();
+        let weight: Vec<f32> =
+            (0..shape[0] * shape[1]).map(|_| (self.init_std * stream.normal()) as f32).collect();
         Linear {
             weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight, shape), device)),
             bias: bias.then(|| Param::from_tensor(Tensor::zeros([shape[1]], device))),

@@ -198,7 +198,8 @@ mod tests {
         let odd = [Some(f64::NAN), Some(f64::INFINITY), None, Some(1e300), Some(-1e300)];
         for points in [vec![], vec![(10.0, None)], vec![(10.0, Some(1.0))], odd.map(|y| (10.0, y)).to_vec()] {
             let svg = chart(points);
-            let svg = svg.split("data-hover").next().unwrap().to_owned() + svg.split("<figcaption").nth(1).unwrap();
+            let svg =
+                svg.split("data-hover").next().unwrap().to_owned() + svg.split("<figcaption").nth(1).unwrap();
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
     }

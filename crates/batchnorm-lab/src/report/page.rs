@@ -168,7 +168,8 @@ fn percentiles(metrics: &Metrics) -> Markup {
     let [plain, batch_norm] = lines;
     let draw = |title, lines| {
         let unit = "";
-        Chart { title, x_label: X_LABEL, y_label: "input", x: steps(metrics), y, unit, decimals: 2, lines }.draw()
+        Chart { title, x_label: X_LABEL, y_label: "input", x: steps(metrics), y, unit, decimals: 2, lines }
+            .draw()
     };
     html! {
         (draw("Input without batch normalization", plain))
@@ -181,8 +182,10 @@ fn band(bands: &[Band], class: &'static str) -> Vec<Line> {
         "plain" => "plain edge",
         _ => "batch-norm edge",
     };
-    let line = |name, class, value: fn(&Band) -> f64| {
-        Line { name, class, points: bands.iter().map(|band| (band.step as f64, Some(value(band)))).collect() }
+    let line = |name, class, value: fn(&Band) -> f64| Line {
+        name,
+        class,
+        points: bands.iter().map(|band| (band.step as f64, Some(value(band)))).collect(),
     };
     vec![
         line("85th percentile", edge, |band| band.p85),

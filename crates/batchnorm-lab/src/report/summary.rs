@@ -1,7 +1,7 @@
 //! The outcome in a sentence and in a table.
 
-use crate::train::{Arm, Metrics, Optimizer, Run, Settings, TARGETS};
 use crate::networks::Placement;
+use crate::train::{Arm, Metrics, Optimizer, Run, Settings, TARGETS};
 
 /// The target of the headline: its name in `steps_to`, and in words.
 const HEADLINE: (&str, &str) = ("0.90", "90 %");
@@ -81,14 +81,17 @@ pub fn headline(metrics: &Metrics) -> String {
             steps(taken(batch_norm, &metrics.settings))
         ),
         (None, None) => {
-            let start = format!("Neither twin reached {target} test accuracy in {}", steps(metrics.settings.steps));
+            let start =
+                format!("Neither twin reached {target} test accuracy in {}", steps(metrics.settings.steps));
             let best = |run: &Run| run.best_test_accuracy.map(|accuracy| percent(Some(accuracy)));
             match (best(batch_norm), best(plain)) {
                 (Some(with), Some(without)) => {
                     format!("{start}: the best was {with} with batch normalization and {without} without.")
                 }
                 (Some(with), None) => format!("{start}: the best was {with}, with batch normalization."),
-                (None, Some(without)) => format!("{start}: the best was {without}, without batch normalization."),
+                (None, Some(without)) => {
+                    format!("{start}: the best was {without}, without batch normalization.")
+                }
                 (None, None) => format!("{start}."),
             }
         }
@@ -96,7 +99,8 @@ pub fn headline(metrics: &Metrics) -> String {
     match (batch_norm.diverged_at_step, plain.diverged_at_step) {
         (None, None) => {}
         (Some(with), Some(without)) => {
-            text += &format!(" Both diverged: with batch normalization at step {with}, without at step {without}.");
+            text +=
+                &format!(" Both diverged: with batch normalization at step {with}, without at step {without}.");
         }
         (Some(step), None) => text += &format!(" The run with batch normalization diverged at step {step}."),
         (None, Some(step)) => text += &format!(" The run without batch normalization diverged at step {step}."),
@@ -195,7 +199,10 @@ mod tests {
              and 50.00 % without."
         );
         let both = of(run(None, Some(3)), run(None, Some(2)));
-        assert!(both.ends_with("Both diverged: with batch normalization at step 3, without at step 2."), "{both}");
+        assert!(
+            both.ends_with("Both diverged: with batch normalization at step 3, without at step 2."),
+            "{both}"
+        );
     }
 
     #[test]

@@ -101,11 +101,18 @@ impl Run {
         diverged_at_step: Option<usize>,
     ) -> Self {
         let first = |target: f64| {
-            curve.iter().find(|point| point.test_accuracy.is_some_and(|found| found >= target)).map(|point| point.step)
+            curve
+                .iter()
+                .find(|point| point.test_accuracy.is_some_and(|found| found >= target))
+                .map(|point| point.step)
         };
         Self {
             final_test_accuracy: last,
-            best_test_accuracy: curve.iter().filter_map(|point| point.test_accuracy).chain(last).reduce(f64::max),
+            best_test_accuracy: curve
+                .iter()
+                .filter_map(|point| point.test_accuracy)
+                .chain(last)
+                .reduce(f64::max),
             steps_to: TARGETS.iter().map(|&(name, target)| (name.to_owned(), first(target))).collect(),
             seconds: 0.0,
             diverged_at_step,

@@ -121,5 +121,10 @@ fn train_twins<N: Classifier>(
     }
     let [plain, batch_norm] = twins.map(|twin| twin.finish(settings, data, &evaluation));
     observer.finished();
-    Metrics { schema: Metrics::SCHEMA, settings: settings.clone(), typical_unit, runs: Runs { plain, batch_norm } }
+    Metrics {
+        schema: Metrics::SCHEMA,
+        settings: settings.clone(),
+        typical_unit,
+        runs: Runs { plain, batch_norm },
+    }
 }

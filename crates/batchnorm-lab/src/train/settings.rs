@@ -156,7 +156,9 @@ impl Settings {
 #[non_exhaustive]
 pub enum SettingsError {
     /// No hidden layers, or one without units.
-    #[error("expected at least one hidden layer of at least one unit each, found {found:?}; for example 100,100,100")]
+    #[error(
+        "expected at least one hidden layer of at least one unit each, found {found:?}; for example 100,100,100"
+    )]
     Layers {
         /// The layers asked for.
         found: Vec<usize>,
