@@ -13,7 +13,9 @@ use crate::Shape;
 #[non_exhaustive]
 pub enum Error {
     /// `eps` was negative, infinite or NaN.
-    #[error("eps must be a finite number >= 0, found {found}; most libraries use 1e-5 or 1e-3")]
+    #[error(
+        "eps must be a finite number >= 0, found {found}; the presets, such as `BatchNormConfig::pytorch()`, hold the usual ones"
+    )]
     InvalidEps {
         /// The value passed.
         found: f64,
@@ -21,7 +23,7 @@ pub enum Error {
     /// The momentum was infinite or NaN.
     #[error(
         "momentum must be a finite number, found {found}; \
-         `Momentum::of_new(0.1)` weighs the new batch by 0.1, `Momentum::of_old(0.9)` the old value by 0.9"
+         `Momentum::of_new(w)` weighs the new batch by w, `Momentum::of_old(w)` the old value"
     )]
     InvalidMomentum {
         /// The weight passed.
