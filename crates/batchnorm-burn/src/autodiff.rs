@@ -8,7 +8,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients as Graph;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, TensorMetadata};
+use burn::backend::{Autodiff, Backend, TensorMetadata};
 use burn::tensor::DType;
 
 /// A tensor with its node in the graph; Burn names the type only so.
@@ -22,36 +22,89 @@ where
     C: CheckpointStrategy,
 {
     fn normalize_batch(x: FloatTensor<Self>, affine: Affine<Self>, pass: Pass) -> FloatTensor<Self> {
-        let (gamma, beta) = affine.parts();
-        let primitive = |tensor: &Tracked<B>| tensor.primitive().clone();
-        let inner = Affine::new(gamma.map(primitive), beta.map(primitive));
-        let y = B::normalize_batch(primitive(&x), inner, pass.clone());
-        let Some(saved) = pass.outcome.saved() else {
-            return Tracked::new(y);
-        };
-        let forward = Forward { saved: Arc::clone(saved), axis: pass.axis, activation: pass.activation };
-        let gamma_is_tracked = gamma.is_some_and(Tracked::<B>::is_tracked);
-        let kept = forward.needs_input(x.is_tracked(), gamma_is_tracked).then_some(&x);
-        match (gamma, beta) {
-            (None, None) => record::<B, C, 1>([(Role::X, &x)], forward, kept, y),
-            (Some(gamma), None) => record::<B, C, 2>([(Role::X, &x), (Role::Gamma, gamma)], forward, kept, y),
-            (None, Some(beta)) => record::<B, C, 2>([(Role::X, &x), (Role::Beta, beta)], forward, kept, y),
-            (Some(gamma), Some(beta)) => {
-                record::<B, C, 3>([(Role::X, &x), (Role::Gamma, gamma), (Role::Beta, beta)], forward, kept, y)
-            }
-        }
+        let y = B::normalize_batch(primitive::<B>(&x), primitives(&affine), pass.clone());
+        connect::<B, C>(&x, None, &affine, &pass, y)
     }
+
+    fn normalize_add_relu(
+        x: FloatTensor<Self>,
+        addend: FloatTensor<Self>,
+        affine: Affine<Self>,
+        pass: Pass,
+    ) -> FloatTensor<Self> {
+        let (inner, inner_addend) = (primitive::<B>(&x), primitive::<B>(&addend));
+        let y = B::normalize_add_relu(inner, inner_addend, primitives(&affine), pass.clone());
+        connect::<B, C>(&x, Some(&addend), &affine, &pass, y)
+    }
+}
+
+fn primitive<B: Backend>(tensor: &Tracked<B>) -> FloatTensor<B> {
+    tensor.primitive().clone()
+}
+
+fn primitives<B: Backend, C: CheckpointStrategy>(affine: &Affine<Autodiff<B, C>>) -> Affine<B> {
+    let (gamma, beta) = affine.parts();
+    Affine::new(gamma.map(primitive::<B>), beta.map(primitive::<B>))
+}
+
+/// y as the output of a node whose parents are the tensors that there are.
+fn connect<B, C>(
+    x: &Tracked<B>,
+    addend: Option<&Tracked<B>>,
+    affine: &Affine<Autodiff<B, C>>,
+    pass: &Pass,
+    y: FloatTensor<B>,
+) -> Tracked<B>
+where
+    B: BatchNormOps + BatchNormGradients,
+    C: CheckpointStrategy,
+{
+    let Some(saved) = pass.outcome.saved() else {
+        return Tracked::new(y);
+    };
+    let (gamma, beta) = affine.parts();
+    let forward = Forward {
+        saved: Arc::clone(saved),
+        axis: pass.axis,
+        activation: pass.activation,
+        adds: addend.is_some(),
+    };
+    let gamma_is_tracked = gamma.is_some_and(Tracked::<B>::is_tracked);
+    let kept = Kept { x: forward.needs_input(x.is_tracked(), gamma_is_tracked).then_some(x), addend };
+    let parents: Vec<(Role, &Tracked<B>)> = [
+        Some((Role::X, x)),
+        gamma.map(|gamma| (Role::Gamma, gamma)),
+        beta.map(|beta| (Role::Beta, beta)),
+        addend.map(|addend| (Role::Addend, addend)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    match *parents {
+        [] => unreachable!("x is always there"),
+        [x] => record::<B, C, 1>([x], forward, kept, y),
+        [x, a] => record::<B, C, 2>([x, a], forward, kept, y),
+        [x, a, b] => record::<B, C, 3>([x, a, b], forward, kept, y),
+        [x, a, b, c, ..] => record::<B, C, 4>([x, a, b, c], forward, kept, y),
+    }
+}
+
+/// The tensors that the backward pass reads.
+struct Kept<'a, T> {
+    x: Option<&'a T>,
+    addend: Option<&'a T>,
 }
 
 /// What a parent of the node is to it.
 #[derive(Clone, Copy, Debug)]
 enum Role {
     X,
+    Addend,
     Gamma,
     Beta,
 }
 
-/// The node: x and the parameters that the layer has, in; y, out.
+/// The node: x, the parameters that the layer has and what is added, in; y, out.
 #[derive(Debug)]
 struct BatchNormNode;
 
@@ -60,13 +113,14 @@ struct State<const N: usize> {
     forward: Forward,
     /// Where the checkpointer keeps x, or how it computes it again.
     x: Option<NodeId>,
+    addend: Option<NodeId>,
     parents: [(Role, DType); N],
 }
 
 fn record<B, C, const N: usize>(
     parents: [(Role, &Tracked<B>); N],
     forward: Forward,
-    kept: Option<&Tracked<B>>,
+    kept: Kept<'_, Tracked<B>>,
     y: FloatTensor<B>,
 ) -> Tracked<B>
 where
@@ -80,7 +134,8 @@ where
         OpsKind::Tracked(mut node) => {
             let state = State {
                 forward,
-                x: kept.map(|x| node.checkpoint(x)),
+                x: kept.x.map(|x| node.checkpoint(x)),
+                addend: kept.addend.map(|addend| node.checkpoint(addend)),
                 parents: parents.map(|(role, tensor)| (role, tensor.dtype())),
             };
             node.finish(state, y)
@@ -96,23 +151,26 @@ where
     type State = State<N>;
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Graph, checkpointer: &mut Checkpointer) {
-        let State { forward, x, parents } = ops.state;
-        let x = x.map(|id| checkpointer.retrieve_node_output::<FloatTensor<B>>(id));
+        let State { forward, x, addend, parents } = ops.state;
+        let mut retrieve = |id| checkpointer.retrieve_node_output::<FloatTensor<B>>(id);
+        let (x, addend) = (x.map(&mut retrieve), addend.map(&mut retrieve));
         let dy = grads.consume::<B>(&ops.node);
-        let mut asked = Asked { x: false, gamma: None, beta: None };
+        let mut asked = Asked { x: false, addend: false, gamma: None, beta: None };
         for ((role, dtype), _) in parents.iter().zip(&ops.parents).filter(|(_, node)| node.is_some()) {
             match role {
                 Role::X => asked.x = true,
+                Role::Addend => asked.addend = true,
                 Role::Gamma => asked.gamma = Some(*dtype),
                 Role::Beta => asked.beta = Some(*dtype),
             }
         }
-        let Gradients { x: mut dx, gamma: mut dgamma, beta: mut dbeta } =
-            B::batch_gradients(&forward, x, dy, asked)
+        let Gradients { x: mut dx, addend: mut d_addend, gamma: mut dgamma, beta: mut dbeta } =
+            B::batch_gradients(&forward, x, addend, dy, asked)
                 .unwrap_or_else(|error| panic!("backward pass of batch normalization: {error}"));
         for ((role, _), node) in parents.iter().zip(ops.parents) {
             let gradient = match role {
                 Role::X => dx.take(),
+                Role::Addend => d_addend.take(),
                 Role::Gamma => dgamma.take(),
                 Role::Beta => dbeta.take(),
             };

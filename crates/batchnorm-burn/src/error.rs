@@ -17,6 +17,14 @@ pub enum Error {
         /// The input's type.
         found: DType,
     },
+    /// The tensor to add is of another type than the input.
+    #[error("expected an addend of the input's type {x:?}, found {addend:?}; cast one of them")]
+    AddendType {
+        /// The input's type.
+        x: DType,
+        /// The addend's type.
+        addend: DType,
+    },
     /// Burn's stock layer has no such option.
     #[error("burn::nn::BatchNorm has no {option}: expected {expected}, found {found}")]
     NotInStock {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use batchnorm::passes::{self, Backward};
-use batchnorm::{Cpu, Kernels, Parameters, Saved, Shape, View, ViewMut, Wanted};
+use batchnorm::{Cpu, Epilogue, Gate, Kernels, Parameters, Saved, Shape, View, ViewMut, Wanted};
 use burn::backend::Flex;
 use burn::backend::TensorMetadata;
 use burn::backend::flex::{FlexTensor, Layout};
@@ -15,17 +15,11 @@ use crate::running::Real;
 
 impl BatchNormOps for Flex {
     fn normalize_batch(x: FlexTensor, affine: Affine<Self>, pass: Pass) -> FlexTensor {
-        let result = match x.dtype() {
-            DType::F32 => forward::<f32>(&x, &affine, &pass),
-            DType::F64 => forward::<f64>(&x, &affine, &pass),
-            found => Err(Error::ElementType { found }),
-        };
-        let (y, outcome) = match result {
-            Ok((y, saved)) => (y, Ok(saved)),
-            Err(error) => (x, Err(error)),
-        };
-        pass.outcome.set(outcome);
-        y
+        forward_of_any_type(x, None, &affine, &pass)
+    }
+
+    fn normalize_add_relu(x: FlexTensor, addend: FlexTensor, affine: Affine<Self>, pass: Pass) -> FlexTensor {
+        forward_of_any_type(x, Some(addend), &affine, &pass)
     }
 }
 
@@ -33,22 +27,48 @@ impl BatchNormGradients for Flex {
     fn batch_gradients(
         forward: &Forward,
         x: Option<FlexTensor>,
+        addend: Option<FlexTensor>,
         dy: FlexTensor,
         asked: Asked,
     ) -> Result<Gradients<Self>, Error> {
         match dy.dtype() {
-            DType::F32 => backward::<f32>(forward, x, dy, asked),
-            DType::F64 => backward::<f64>(forward, x, dy, asked),
+            DType::F32 => backward::<f32>(forward, x, addend, dy, asked),
+            DType::F64 => backward::<f64>(forward, x, addend, dy, asked),
             found => Err(Error::ElementType { found }),
         }
     }
 }
 
-fn forward<E: Real>(x: &FlexTensor, affine: &Affine<Flex>, pass: &Pass) -> Result<(FlexTensor, Saved), Error>
+fn forward_of_any_type(
+    x: FlexTensor,
+    addend: Option<FlexTensor>,
+    affine: &Affine<Flex>,
+    pass: &Pass,
+) -> FlexTensor {
+    let result = match (x.dtype(), addend.as_ref().map(|addend| addend.dtype())) {
+        (found, Some(addend)) if addend != found => Err(Error::AddendType { x: found, addend }),
+        (DType::F32, _) => forward::<f32>(&x, addend, affine, pass),
+        (DType::F64, _) => forward::<f64>(&x, addend, affine, pass),
+        (found, _) => Err(Error::ElementType { found }),
+    };
+    let (y, outcome) = match result {
+        Ok((y, saved)) => (y, Ok(saved)),
+        Err(error) => (x, Err(error)),
+    };
+    pass.outcome.set(outcome);
+    y
+}
+
+fn forward<E: Real>(
+    x: &FlexTensor,
+    addend: Option<FlexTensor>,
+    affine: &Affine<Flex>,
+    pass: &Pass,
+) -> Result<(FlexTensor, Saved), Error>
 where
     Cpu: Kernels<E>,
 {
-    let x = contiguous(x.clone());
+    let (x, addend) = (contiguous(x.clone()), addend.map(contiguous));
     let shape = shape_of(&x, pass.axis)?;
     let (gamma, beta) = affine.parts();
     let (gamma, beta) = (gamma.map(per_channel::<E>), beta.map(per_channel::<E>));
@@ -56,7 +76,10 @@ where
     let mut y = vec![E::ZERO; shape.len()];
     let view = View::new("x", shape, elements::<E>(&x))?;
     let out = ViewMut::new("y", shape, &mut y)?;
-    let epilogue = pass.activation.epilogue();
+    let epilogue = match &addend {
+        Some(addend) => Epilogue::AddRelu { addend: View::new("addend", shape, elements::<E>(addend))? },
+        None => pass.activation.epilogue(),
+    };
     let saved = match &pass.source {
         Source::Batch => passes::forward_train(&Cpu, &pass.config, parameters, view, epilogue, out)?,
         Source::Fixed(statistics) => {
@@ -70,17 +93,21 @@ where
 fn backward<E: Real>(
     forward: &Forward,
     x: Option<FlexTensor>,
+    addend: Option<FlexTensor>,
     dy: FlexTensor,
     asked: Asked,
 ) -> Result<Gradients<Flex>, Error>
 where
     Cpu: Kernels<E>,
 {
-    let (x, dy) = (x.map(contiguous), contiguous(dy));
+    let (x, addend, dy) = (x.map(contiguous), addend.map(contiguous), contiguous(dy));
     let shape = shape_of(&dy, forward.axis)?;
-    let mut dx = asked.x.then(|| vec![E::ZERO; shape.len()]);
+    // The addend's gradient is written on the way to x's.
+    let mut dx = (asked.x || asked.addend).then(|| vec![E::ZERO; shape.len()]);
+    let mut d_addend = asked.addend.then(|| vec![E::ZERO; shape.len()]);
     let wanted = Wanted { gamma: asked.gamma.is_some(), beta: asked.beta.is_some() };
     let x = x.as_ref().map(|x| View::new("x", shape, elements::<E>(x))).transpose()?;
+    let addend = addend.as_ref().map(|addend| View::new("addend", shape, elements::<E>(addend))).transpose()?;
     let gradients = passes::backward(
         &Cpu,
         &forward.saved,
@@ -88,13 +115,17 @@ where
         Backward {
             x,
             dy: View::new("dy", shape, elements::<E>(&dy))?,
-            gate: forward.activation.gate(x),
+            gate: match (x, addend) {
+                (Some(x), Some(addend)) => Gate::AddRelu { x, addend },
+                _ => forward.activation.gate(x),
+            },
             dx: dx.as_deref_mut().map(|dx| ViewMut::new("dx", shape, dx)).transpose()?,
-            d_addend: None,
+            d_addend: d_addend.as_deref_mut().map(|d| ViewMut::new("d_addend", shape, d)).transpose()?,
         },
     )?;
     Ok(Gradients {
-        x: dx.map(|dx| tensor_like(&dy, dx)),
+        x: dx.filter(|_| asked.x).map(|dx| tensor_like(&dy, dx)),
+        addend: d_addend.map(|d_addend| tensor_like(&dy, d_addend)),
         gamma: gradients.gamma.zip(asked.gamma).map(parameter_gradient),
         beta: gradients.beta.zip(asked.beta).map(parameter_gradient),
     })

@@ -1,14 +1,12 @@
 //! The layer: parameters, running statistics, the forward pass.
 
-use std::sync::Arc;
-
-use batchnorm::{BatchNormConfig as Settings, Population, RunningUpdate, Shape};
+use batchnorm::{BatchNormConfig as Settings, Shape};
 use burn::backend::Dispatch;
 use burn::module::{Flag, Param};
 use burn::tensor::{Device, Tensor};
 
 use crate::ops::{Affine, BatchNormOps, Outcome, Pass, Source};
-use crate::running::{Running, Statistics, tensor};
+use crate::running::{Running, Statistics};
 use crate::{BatchNormConfig, Error};
 
 /// Batch normalization over a tensor of any rank from 2 on, computed by the `batchnorm` engine.
@@ -124,6 +122,58 @@ impl BatchNorm {
     /// (one value per channel, say), [`Error::ElementType`] if x is neither f32 nor f64. The running statistics are
     /// then as they were.
     pub fn try_forward<const D: usize>(&self, x: Tensor<D>) -> Result<Tensor<D>, Error> {
+        self.pass(x, None)
+    }
+
+    /// The end of a residual block in one node: applies the layer, adds, and applies a ReLU.
+    ///
+    /// ```text
+    /// y = max(z + addend, 0),    z = gamma (x - mean) / sqrt(variance + eps) + beta
+    /// ```
+    ///
+    /// x, addend and y are of the same shape; the layer's own activation is not applied.
+    ///
+    /// ```
+    /// use batchnorm_burn::BatchNormConfig;
+    /// use burn::tensor::{Device, Tensor, activation};
+    ///
+    /// let device = Device::flex();
+    /// let layer = BatchNormConfig::new(2).init(&device);
+    /// let x = Tensor::<2>::from_data([[-1.0f32, 0.5], [2.0, -3.0]], &device);
+    /// let shortcut = Tensor::<2>::from_data([[0.5f32, 0.5], [-1.0, 1.0]], &device);
+    /// let y = layer.try_forward_add_relu(x.clone(), shortcut.clone())?;
+    /// let expected = activation::relu(layer.forward(x) + shortcut);
+    /// y.into_data().assert_eq(&expected.into_data(), true);
+    /// # Ok::<(), batchnorm_burn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`try_forward`](Self::try_forward); [`batchnorm::Error::ShapeMismatch`] and [`Error::AddendType`] if the
+    /// addend is not of x's shape and type.
+    pub fn try_forward_add_relu<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        addend: Tensor<D>,
+    ) -> Result<Tensor<D>, Error> {
+        if addend.dims() != x.dims() {
+            let [expected, found] = [&x, &addend].map(|tensor| Shape::of(&tensor.dims(), self.channel_axis()));
+            let (expected, found) = (expected?, found?);
+            return Err(batchnorm::Error::ShapeMismatch { what: "addend", expected, found }.into());
+        }
+        self.pass(x, Some(addend))
+    }
+
+    /// As [`try_forward_add_relu`](Self::try_forward_add_relu).
+    ///
+    /// # Panics
+    ///
+    /// With the message of its error, as Burn's layers do.
+    pub fn forward_add_relu<const D: usize>(&self, x: Tensor<D>, addend: Tensor<D>) -> Tensor<D> {
+        self.try_forward_add_relu(x, addend).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn pass<const D: usize>(&self, x: Tensor<D>, addend: Option<Tensor<D>>) -> Result<Tensor<D>, Error> {
         let shape = Shape::of(&x.dims(), self.config.channel_axis)?;
         if shape.channels() != self.config.num_features {
             return Err(batchnorm::Error::ChannelMismatch {
@@ -151,113 +201,17 @@ impl BatchNorm {
         let parameter = |param: &Param<Tensor<1>>| param.val().into_dispatch();
         let affine =
             Affine::<Dispatch>::new(self.gamma.as_ref().map(parameter), self.beta.as_ref().map(parameter));
-        let y = Dispatch::normalize_batch(x.into_dispatch(), affine, pass.clone());
+        let x = x.into_dispatch();
+        let y = match addend {
+            None => Dispatch::normalize_batch(x, affine, pass.clone()),
+            Some(addend) => Dispatch::normalize_add_relu(x, addend.into_dispatch(), affine, pass.clone()),
+        };
         let saved = pass.outcome.get()?;
         if let Some(moments) = saved.batch_moments()
             && (collecting || updating)
         {
-            self.running.take_in(&self.config.settings, moments);
+            self.running.take_in(&self.config.settings, moments)?;
         }
         Ok(Tensor::from_dispatch(y))
-    }
-
-    /// With fixed statistics in training, too (or no longer so): the layer normalizes with its running statistics
-    /// and leaves them alone, while gradients still flow to x, gamma and beta.
-    ///
-    /// Burn's [`freeze`](burn::module::Module::freeze) fixes the statistics and stops the parameters' gradients.
-    pub fn with_frozen_statistics(mut self, frozen: bool) -> Self {
-        self.frozen_statistics = frozen;
-        self
-    }
-
-    /// Whether the statistics are fixed in training.
-    pub fn has_frozen_statistics(&self) -> bool {
-        self.frozen_statistics
-    }
-
-    /// With a copy of the running statistics that no other clone shares.
-    pub fn with_own_statistics(mut self) -> Self {
-        self.running = self.running.separate();
-        self
-    }
-
-    /// The running statistics as they are now: an immutable snapshot.
-    pub fn running_statistics(&self) -> Arc<Statistics> {
-        self.running.statistics()
-    }
-
-    /// The running mean, of shape \[channels\], as it is now.
-    pub fn running_mean(&self) -> Tensor<1> {
-        let [mean, _] = self.running.statistics().data();
-        tensor(mean, &self.device)
-    }
-
-    /// The running variance, of shape \[channels\], as it is now.
-    pub fn running_var(&self) -> Tensor<1> {
-        let [_, variance] = self.running.statistics().data();
-        tensor(variance, &self.device)
-    }
-
-    /// The number of batches that have entered the running statistics.
-    pub fn num_batches_tracked(&self) -> u64 {
-        self.running.statistics().batches()
-    }
-
-    /// Begins the running statistics anew: mean 0, variance 1, no batches; for all clones that share them.
-    pub fn reset_running_statistics(&self) {
-        self.running.reset();
-    }
-
-    /// What became of the latest batch in training: taken in, or skipped because its statistics were not finite, or
-    /// because it was empty. `None` before the first.
-    pub fn last_update(&self) -> Option<RunningUpdate> {
-        self.running.last_update()
-    }
-
-    /// Begins to collect population statistics (Algorithm 2 of the paper, steps 7 to 12).
-    ///
-    /// Until [`finish_population`](Self::finish_population), every forward pass, on whatever device, normalizes with
-    /// the batch's own statistics and enters them into the population; the running statistics stay as they are. So
-    /// the training batches can run through `model.valid()`, where dropout is off and no graph is kept.
-    ///
-    /// ```
-    /// use batchnorm_burn::BatchNormConfig;
-    /// use burn::tensor::{Device, Tensor};
-    ///
-    /// let device = Device::flex();
-    /// let layer = BatchNormConfig::new(1).init(&device);
-    /// layer.begin_population()?;
-    /// for batch in [[[1.0f32], [3.0]], [[5.0], [5.0]]] {
-    ///     layer.forward(Tensor::<2>::from_data(batch, &device));
-    /// }
-    /// layer.finish_population()?;
-    /// // The mean of the batch means, and of the unbiased batch variances 2 and 0.
-    /// assert_eq!(layer.running_mean().into_scalar::<f32>(), 3.5);
-    /// assert_eq!(layer.running_var().into_scalar::<f32>(), 1.0);
-    /// # Ok::<(), batchnorm_burn::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`batchnorm::Error::NotTracked`] if the layer has no running statistics.
-    pub fn begin_population(&self) -> Result<(), Error> {
-        if !self.config.settings.track_running_statistics {
-            return Err(batchnorm::Error::NotTracked {
-                what: "there is nothing for population statistics to replace",
-            }
-            .into());
-        }
-        self.running.set_population(Some(Population::new()));
-        Ok(())
-    }
-
-    /// Ends the collection and puts the estimate in the place of running mean and variance; the batch counter stays.
-    /// Returns what was collected, which says how many batches entered and how many were skipped.
-    ///
-    /// # Errors
-    ///
-    /// [`batchnorm::Error::NoBatches`] if no batch entered; the collection ends, the running statistics stay.
-    pub fn finish_population(&self) -> Result<Population, Error> {
-        Ok(self.running.install_population()?)
     }
 }

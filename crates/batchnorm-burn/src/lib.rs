@@ -74,6 +74,7 @@ pub mod ops;
 #[cfg(feature = "store")]
 pub mod pytorch;
 mod running;
+mod statistics;
 mod stock;
 
 pub use activation::Activation;

@@ -118,6 +118,15 @@ pub trait BatchNormOps: Backend {
         #[extension_type] affine: Affine<Self>,
         pass: Pass,
     ) -> FloatTensor<Self>;
+
+    /// `y = max(z + addend, 0)`, with z as [`normalize_batch`](Self::normalize_batch) has it before an activation;
+    /// `pass.activation` is not applied. `addend` is of x's shape and type.
+    fn normalize_add_relu(
+        x: FloatTensor<Self>,
+        addend: FloatTensor<Self>,
+        #[extension_type] affine: Affine<Self>,
+        pass: Pass,
+    ) -> FloatTensor<Self>;
 }
 
 /// Which gradients a backward pass is asked for, and the types of the parameters'.
@@ -125,6 +134,8 @@ pub trait BatchNormOps: Backend {
 pub struct Asked {
     /// Whether the gradient of x is asked for.
     pub x: bool,
+    /// Whether the gradient of the addend is asked for.
+    pub addend: bool,
     /// gamma's type, if its gradient is asked for.
     pub gamma: Option<DType>,
     /// beta's type, if its gradient is asked for.
@@ -136,6 +147,8 @@ pub struct Asked {
 pub struct Gradients<B: Backend> {
     /// dL/dx, of x's shape.
     pub x: Option<FloatTensor<B>>,
+    /// The gradient of the addend, of x's shape.
+    pub addend: Option<FloatTensor<B>>,
     /// dL/dgamma, of shape \[channels\].
     pub gamma: Option<FloatTensor<B>>,
     /// dL/dbeta, of shape \[channels\].
@@ -151,6 +164,8 @@ pub struct Forward {
     pub axis: isize,
     /// What was applied to the result.
     pub activation: Activation,
+    /// Whether a tensor was added and a ReLU applied to the sum, in place of the activation.
+    pub adds: bool,
 }
 
 impl Forward {
@@ -158,6 +173,7 @@ impl Forward {
     /// an activation always.
     pub fn needs_input(&self, x_is_tracked: bool, gamma_is_tracked: bool) -> bool {
         gamma_is_tracked
+            || self.adds
             || self.activation != Activation::None
             || (x_is_tracked && self.saved.batch_moments().is_some())
     }
@@ -165,7 +181,8 @@ impl Forward {
 
 /// The backward pass on a backend's own tensors; the autodiff node calls it.
 pub trait BatchNormGradients: Backend {
-    /// The gradients asked for, from the gradient of y; `x` is passed if [`Forward::needs_input`].
+    /// The gradients asked for, from the gradient of y; `x` is passed if [`Forward::needs_input`], `addend` if
+    /// [`Forward::adds`].
     ///
     /// # Errors
     ///
@@ -173,6 +190,7 @@ pub trait BatchNormGradients: Backend {
     fn batch_gradients(
         forward: &Forward,
         x: Option<FloatTensor<Self>>,
+        addend: Option<FloatTensor<Self>>,
         dy: FloatTensor<Self>,
         asked: Asked,
     ) -> Result<Gradients<Self>, Error>;

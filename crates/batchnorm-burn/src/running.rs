@@ -73,7 +73,11 @@ impl Statistics {
         either!(self, statistics => statistics.batches = batches);
     }
 
-    fn update(&mut self, config: &BatchNormConfig, moments: &[Moments]) -> RunningUpdate {
+    fn update(
+        &mut self,
+        config: &BatchNormConfig,
+        moments: &[Moments],
+    ) -> Result<RunningUpdate, batchnorm::Error> {
         either!(self, statistics => statistics.update(config, moments))
     }
 }
@@ -196,15 +200,20 @@ impl Running {
     }
 
     /// Takes a batch in: into the population while one is collected, else into the running statistics.
-    pub(crate) fn take_in(&self, config: &BatchNormConfig, moments: &[Moments]) {
+    pub(crate) fn take_in(
+        &self,
+        config: &BatchNormConfig,
+        moments: &[Moments],
+    ) -> Result<(), batchnorm::Error> {
         let mut content = self.lock();
         match &mut content.population {
-            Some(population) => population.push(moments),
+            Some(population) => population.push(moments)?,
             None => {
-                let update = Arc::make_mut(&mut content.statistics).update(config, moments);
+                let update = Arc::make_mut(&mut content.statistics).update(config, moments)?;
                 content.last_update = Some(update);
             }
         }
+        Ok(())
     }
 
     /// A panic elsewhere cannot leave the cell half-written: every change is one assignment.

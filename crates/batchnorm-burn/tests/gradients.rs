@@ -169,6 +169,60 @@ fn gradients_through_a_fused_activation_are_those_of_the_activation_behind() {
 }
 
 #[test]
+fn adding_and_relu_in_one_node_are_those_of_three() {
+    use burn::tensor::activation::relu;
+    let device = Device::flex().autodiff();
+    for (scale, shift, frozen) in
+        [(true, true, false), (true, false, false), (false, false, false), (true, true, true)]
+    {
+        let settings = batchnorm::BatchNormConfig::pytorch().with_scale(scale).with_shift(shift);
+        let layer = || {
+            let mut layer = BatchNormConfig::new(4).with_settings(settings).init(&device);
+            layer.gamma = layer.gamma.map(|_| Param::from_tensor(f64_noise([4], 1, &device)));
+            layer.beta = layer.beta.map(|_| Param::from_tensor(f64_noise([4], 2, &device)));
+            layer.with_frozen_statistics(frozen)
+        };
+        let (fused, plain) = (layer(), layer());
+        let x = || f64_noise([6, 4, 5], 3, &device).require_grad();
+        let addend = || f64_noise([6, 4, 5], 4, &device).neg().require_grad();
+        let weight = f64_noise([6, 4, 5], 5, &device);
+        let (x1, addend1, x2, addend2) = (x(), addend(), x(), addend());
+        let y1 = fused.forward_add_relu(x1.clone(), addend1.clone());
+        let y2 = relu(plain.forward(x2.clone()) + addend2.clone());
+        assert_eq!(values(y1.clone()), values(y2.clone()));
+        assert!(values(y1.clone()).contains(&0.0), "the ReLU has something to cut");
+        let grads1 = (y1 * weight.clone()).sum().backward();
+        let grads2 = (y2 * weight).sum().backward();
+        // The same kernels on the same dz: the same bits.
+        assert_eq!(values(x1.grad(&grads1).unwrap()), values(x2.grad(&grads2).unwrap()));
+        assert_eq!(values(addend1.grad(&grads1).unwrap()), values(addend2.grad(&grads2).unwrap()));
+        for (fused, plain) in [(&fused.gamma, &plain.gamma), (&fused.beta, &plain.beta)] {
+            if let (Some(fused), Some(plain)) = (fused, plain) {
+                let (fused, plain) = (fused.grad(&grads1).unwrap(), plain.grad(&grads2).unwrap());
+                assert_eq!(values(fused), values(plain));
+            }
+        }
+        // An addend that nothing is asked of, and one that alone is asked of.
+        let constant = f64_noise([6, 4, 5], 4, &device);
+        let grads = fused.forward_add_relu(x1.clone(), constant.clone()).sum().backward();
+        assert!(x1.grad(&grads).is_some() && constant.grad(&grads).is_none());
+        let grads = fused.forward_add_relu(constant.clone(), addend1.clone()).sum().backward();
+        assert!(addend1.grad(&grads).is_some() && constant.grad(&grads).is_none());
+    }
+}
+
+#[test]
+fn an_addend_of_another_shape_or_type_is_an_error() {
+    let device = Device::flex();
+    let layer = BatchNormConfig::new(4).init(&device);
+    let x = || Tensor::<3>::ones([6, 4, 5], &device);
+    let error = layer.try_forward_add_relu(x(), Tensor::ones([6, 4, 1], &device)).unwrap_err();
+    assert!(error.to_string().starts_with("`addend` must have the shape of x"), "{error}");
+    let error = layer.try_forward_add_relu(x(), f64_noise([6, 4, 5], 1, &device)).unwrap_err();
+    assert!(error.to_string().contains("expected an addend of the input's type F32"), "{error}");
+}
+
+#[test]
 fn gradients_of_parameters_come_in_the_parameters_type() {
     let device = Device::flex().autodiff();
     let layer = BatchNormConfig::new(5).init(&device);
@@ -255,7 +309,7 @@ fn x_is_kept_only_where_the_backward_pass_reads_it() {
     let y = ViewMut::new("y", shape, &mut out).unwrap();
     let batch = passes::forward_train(&Cpu, &config, Parameters::default(), x, Epilogue::None, y);
     let needs = |saved: &batchnorm::Saved, activation, x, gamma| {
-        Forward { saved: Arc::new(saved.clone()), axis: 1, activation }.needs_input(x, gamma)
+        Forward { saved: Arc::new(saved.clone()), axis: 1, activation, adds: false }.needs_input(x, gamma)
     };
     let (fixed, batch) = (fixed.unwrap(), batch.unwrap());
     assert!(!needs(&fixed, Activation::None, true, false));

@@ -67,8 +67,8 @@ pub enum Gate<'a, E> {
 /// A backend: something that computes the four primitives for tensors of type `E`.
 ///
 /// All views of one call have the same shape and every per-channel slice has one entry per channel: the
-/// [passes](crate::passes) check that before they call. Backends judge themselves against
-/// [`Reference`](crate::Reference).
+/// [passes](crate::passes) check that before they call, and a kernel called directly may panic or leave values
+/// unwritten if it does not hold. Backends judge themselves against [`Reference`](crate::Reference).
 ///
 /// A backend may override the two provided methods to keep a channel in cache between fold and map.
 ///

@@ -173,7 +173,7 @@ impl<P: Real, K> BatchNorm<P, K> {
     {
         let saved = self.normalize_by_batch(shape, x, y)?;
         let update = match (&mut self.running, saved.batch_moments()) {
-            (Some(running), Some(moments)) => running.update(&self.config, moments),
+            (Some(running), Some(moments)) => running.update(&self.config, moments)?,
             _ => RunningUpdate::NotTracked,
         };
         Ok(Forward { saved, update })
@@ -273,7 +273,7 @@ impl<P: Real, K> BatchNorm<P, K> {
         for (shape, x) in batches {
             self.check_channels(shape)?;
             self.kernels.moments(View::new("x", shape, x)?, &mut moments);
-            population.push(&moments);
+            population.push(&moments)?;
         }
         self.set_running(population.finish()?)
     }

@@ -1,5 +1,6 @@
 //! Algorithm 2 of the paper: population statistics, estimated over many training batches.
 
+use crate::coefficients::check_per_channel;
 use crate::{Error, Moments, Real, RunningStatistics};
 
 /// Population statistics by the paper's Algorithm 2 (Ioffe & Szegedy 2015, steps 9 and 10).
@@ -17,8 +18,8 @@ use crate::{Error, Moments, Real, RunningStatistics};
 /// use batchnorm::{Moments, Population};
 ///
 /// let mut population = Population::new();
-/// population.push(&[Moments::of(&[1.0f32, 3.0])]);
-/// population.push(&[Moments::of(&[5.0f32, 5.0])]);
+/// population.push(&[Moments::of(&[1.0f32, 3.0])])?;
+/// population.push(&[Moments::of(&[5.0f32, 5.0])])?;
 /// let statistics = population.finish::<f32>()?;
 /// assert_eq!((statistics.mean[0], statistics.variance[0], statistics.batches), (3.5, 1.0, 2));
 /// # Ok::<(), batchnorm::Error>(())
@@ -39,17 +40,25 @@ impl Population {
 
     /// Lets one batch's statistics in. A batch of fewer than two values per channel has no unbiased variance,
     /// and one with a NaN or infinite statistic would spoil the rest: both are skipped and counted.
-    pub fn push(&mut self, batch: &[Moments]) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PerChannelMismatch`] if the batch has not as many channels as the first one that entered.
+    pub fn push(&mut self, batch: &[Moments]) -> Result<(), Error> {
+        if self.batches > 0 {
+            check_per_channel("batch", self.sums.len(), Some(batch))?;
+        }
         if batch.iter().any(|moments| moments.count < 2 || !moments.is_finite()) {
             self.skipped += 1;
-            return;
+            return Ok(());
         }
-        self.sums.resize(batch.len().max(self.sums.len()), (0.0, 0.0));
+        self.sums.resize(batch.len(), (0.0, 0.0));
         for ((mean, variance), moments) in self.sums.iter_mut().zip(batch) {
             *mean += moments.mean;
             *variance += moments.unbiased_variance();
         }
         self.batches += 1;
+        Ok(())
     }
 
     /// How many batches entered.

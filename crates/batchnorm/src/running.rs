@@ -1,6 +1,7 @@
 //! Running statistics: what evaluation normalizes with, and how a batch enters them.
 
-use crate::{BatchNormConfig, Moments, Real};
+use crate::coefficients::check_per_channel;
+use crate::{BatchNormConfig, Error, Moments, Real};
 
 /// A layer's running mean and variance per channel, and how many batches entered them.
 ///
@@ -49,23 +50,29 @@ impl<P: Real> RunningStatistics<P> {
     /// with the weights of the configuration's [`Momentum`](crate::Momentum). A statistic that would become NaN
     /// or infinite is not let in.
     ///
+    /// # Errors
+    ///
+    /// [`Error::PerChannelMismatch`] if `batch` has not one entry per channel; nothing has changed then.
+    ///
     /// ```
     /// use batchnorm::{BatchNormConfig, Moments, RunningStatistics, RunningUpdate};
     ///
     /// let mut running = RunningStatistics::<f32>::new(1);
     /// let batch = Moments::of(&[2.0f32, 4.0]);
-    /// assert_eq!(running.update(&BatchNormConfig::pytorch(), &[batch]), RunningUpdate::Applied);
+    /// assert_eq!(running.update(&BatchNormConfig::pytorch(), &[batch])?, RunningUpdate::Applied);
     /// assert_eq!((running.mean[0], running.variance[0]), (0.3, 1.1)); // .9 * 1 + .1 * 2
     ///
     /// let poisoned = Moments::of(&[2.0f32, f32::NAN]);
-    /// let update = running.update(&BatchNormConfig::pytorch(), &[poisoned]);
+    /// let update = running.update(&BatchNormConfig::pytorch(), &[poisoned])?;
     /// assert_eq!(update, RunningUpdate::SkippedNonFinite { channels: vec![0] });
     /// assert_eq!((running.mean[0], running.batches), (0.3, 1));
+    /// # Ok::<(), batchnorm::Error>(())
     /// ```
-    pub fn update(&mut self, config: &BatchNormConfig, batch: &[Moments]) -> RunningUpdate {
-        debug_assert_eq!(batch.len(), self.mean.len());
+    pub fn update(&mut self, config: &BatchNormConfig, batch: &[Moments]) -> Result<RunningUpdate, Error> {
+        check_per_channel("batch", self.mean.len(), Some(batch))?;
+        check_per_channel("variance", self.mean.len(), Some(&self.variance))?;
         if batch.iter().all(|moments| moments.count == 0) {
-            return RunningUpdate::SkippedEmpty;
+            return Ok(RunningUpdate::SkippedEmpty);
         }
         let (old, new) = config.momentum.weights(self.batches + 1);
         let average = |running: P, batch: f64| {
@@ -87,11 +94,11 @@ impl<P: Real> RunningStatistics<P> {
             })
             .collect();
         if !channels.is_empty() {
-            return RunningUpdate::SkippedNonFinite { channels };
+            return Ok(RunningUpdate::SkippedNonFinite { channels });
         }
         self.mean = mean;
         self.variance = variance;
         self.batches += 1;
-        RunningUpdate::Applied
+        Ok(RunningUpdate::Applied)
     }
 }

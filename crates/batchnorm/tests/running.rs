@@ -16,7 +16,7 @@ fn the_initial_value_of_an_exponential_average_decays_geometrically() {
         let config = BatchNormConfig::keras().with_momentum(momentum);
         let mut running = RunningStatistics::<f64>::new(1);
         for _ in 0..50 {
-            assert_eq!(running.update(&config, &[batch(3.0, 5.0, 10)]), RunningUpdate::Applied);
+            assert_eq!(running.update(&config, &[batch(3.0, 5.0, 10)]), Ok(RunningUpdate::Applied));
         }
         let left = kept.powi(50);
         assert!((running.mean[0] - 3.0 * (1.0 - left)).abs() < 1e-13);
@@ -30,7 +30,7 @@ fn a_cumulative_average_weighs_all_batches_alike() {
     let config = BatchNormConfig::paper();
     let mut running = RunningStatistics::<f64>::new(1);
     for mean in 1..=7 {
-        let _ = running.update(&config, &[batch(f64::from(mean), 2.0 * f64::from(mean), 5)]);
+        let _ = running.update(&config, &[batch(f64::from(mean), 2.0 * f64::from(mean), 5)]).unwrap();
     }
     assert!((running.mean[0] - 4.0).abs() < 1e-14);
     assert!((running.variance[0] - 8.0 * 5.0 / 4.0).abs() < 1e-14);
@@ -112,7 +112,7 @@ fn momentum_zero_keeps_and_one_replaces() {
     for (momentum, mean) in [(0.0, 0.0), (1.0, 4.0)] {
         let config = BatchNormConfig::pytorch().with_momentum(Momentum::of_new(momentum));
         let mut running = RunningStatistics::<f32>::new(1);
-        let _ = running.update(&config, &[batch(4.0, 1.0, 8)]);
+        let _ = running.update(&config, &[batch(4.0, 1.0, 8)]).unwrap();
         assert_eq!((running.mean[0], running.batches), (mean, 1));
     }
 }
@@ -149,10 +149,10 @@ fn algorithm_2_is_the_cumulative_average_of_unbiased_variances() {
 fn algorithm_2_needs_batches_and_skips_useless_ones() {
     let mut population = Population::new();
     assert_eq!(population.finish::<f32>(), Err(Error::NoBatches));
-    population.push(&[batch(1.0, 0.0, 1)]);
-    population.push(&[Moments { count: 4, mean: f64::NAN, m2: 1.0 }]);
+    population.push(&[batch(1.0, 0.0, 1)]).unwrap();
+    population.push(&[Moments { count: 4, mean: f64::NAN, m2: 1.0 }]).unwrap();
     assert_eq!((population.batches(), population.skipped()), (0, 2));
-    population.push(&[batch(1.0, 3.0, 4)]);
+    population.push(&[batch(1.0, 3.0, 4)]).unwrap();
     assert_eq!(population.finish::<f32>().unwrap().variance, [4.0]);
 
     let mut layer =
@@ -160,4 +160,16 @@ fn algorithm_2_needs_batches_and_skips_useless_ones() {
     let shape = Shape::new(2, 1, 1).unwrap();
     let error = layer.estimate_population([(shape, &[1.0f32, 2.0][..])]).unwrap_err();
     assert!(matches!(error, Error::NotTracked { .. }), "{error}");
+}
+
+#[test]
+fn statistics_of_another_number_of_channels_are_refused() {
+    let mut running = RunningStatistics::<f32>::new(2);
+    let error = running.update(&BatchNormConfig::pytorch(), &[batch(1.0, 1.0, 4)]).unwrap_err();
+    assert_eq!(error, Error::PerChannelMismatch { what: "batch", expected: 2, found: 1 });
+    assert_eq!(running, RunningStatistics::new(2));
+    let mut population = Population::new();
+    population.push(&[batch(1.0, 1.0, 4)]).unwrap();
+    let error = population.push(&[batch(1.0, 1.0, 4); 2]).unwrap_err();
+    assert_eq!(error, Error::PerChannelMismatch { what: "batch", expected: 1, found: 2 });
 }
