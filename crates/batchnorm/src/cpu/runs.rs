@@ -76,20 +76,30 @@ pub fn gated<'b, E: Element>(
     let dy = &dy.data()[range.clone()];
     let (x, slope, addend) = match gate {
         Gate::None => return dy,
-        Gate::Relu { x } => (x, 0.0, None),
-        Gate::LeakyRelu { x, slope } => (x, slope, None),
-        Gate::AddRelu { x, addend } => (x, 0.0, Some(addend)),
+        Gate::Relu { x } => (x, None, None),
+        Gate::LeakyRelu { x, slope } => (x, Some(E::Parameter::from_f64(slope)), None),
+        Gate::AddRelu { x, addend } => (x, None, Some(addend)),
     };
-    let (zero, slope) = (E::Parameter::ZERO, E::Parameter::from_f64(slope));
+    let zero = E::Parameter::ZERO;
     affine(coefficients, &x.data()[range.clone()], buffer);
     if let Some(addend) = addend {
         for (z, addend) in buffer.iter_mut().zip(&addend.data()[range]) {
             *z = E::narrow(z.widen() + addend.widen());
         }
     }
-    for (z, dy) in buffer.iter_mut().zip(dy) {
-        let dy = dy.widen();
-        *z = E::narrow(if z.widen() > zero { dy } else { slope * dy });
+    match slope {
+        // Not a product by zero: a closed gate lets no infinity through as NaN.
+        None => {
+            for (z, dy) in buffer.iter_mut().zip(dy) {
+                *z = if z.widen() > zero { *dy } else { E::default() };
+            }
+        }
+        Some(slope) => {
+            for (z, dy) in buffer.iter_mut().zip(dy) {
+                let dy = dy.widen();
+                *z = E::narrow(if z.widen() > zero { dy } else { slope * dy });
+            }
+        }
     }
     buffer
 }

@@ -47,6 +47,7 @@ macro_rules! suite {
             identities::weights_before_it_have_orthogonal_gradients,
             identities::shards_of_any_size_merge_to_the_whole,
             passes::relu_after_the_layer_is_the_relu_epilogue,
+            passes::a_closed_gate_lets_nothing_through,
             threads::one_to_eight_threads_compute_the_same_bits,
         ]);
     };

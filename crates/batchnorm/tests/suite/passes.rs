@@ -71,3 +71,32 @@ fn run(
     let gradients = passes::backward(kernels, &saved, Wanted::ALL, tensors).unwrap();
     Pass { y, dx, d_addend, gradients }
 }
+
+/// The gradient of a ReLU at rest is 0, not 0 times dy: an infinite dy may not become NaN there.
+pub fn a_closed_gate_lets_nothing_through(kernels: &impl Kernels<f64>) {
+    for (outer, inner) in [(4, 1), (1, 20)] {
+        let shape = Shape::new(outer, 1, inner).unwrap();
+        let x: Vec<f64> = (0..shape.len()).map(|i| i as f64).collect();
+        let x = View::new("x", shape, &x).unwrap();
+        let mut y = vec![0.0; shape.len()];
+        let out = ViewMut::new("y", shape, &mut y).unwrap();
+        let config = BatchNormConfig::pytorch();
+        let saved =
+            passes::forward_train(kernels, &config, Parameters::default(), x, Epilogue::Relu, out).unwrap();
+        // The first value is the smallest: its gate is closed.
+        let mut dy = vec![1.0; shape.len()];
+        dy[0] = f64::INFINITY;
+        let mut dx = vec![0.0; shape.len()];
+        let tensors = Backward {
+            gate: Gate::Relu { x },
+            ..Backward::new(
+                x,
+                View::new("dy", shape, &dy).unwrap(),
+                ViewMut::new("dx", shape, &mut dx).unwrap(),
+            )
+        };
+        let gradients = passes::backward(kernels, &saved, Wanted::ALL, tensors).unwrap();
+        assert_eq!(gradients.beta.unwrap(), [(shape.len() / 2) as f64]);
+        assert!(dx.iter().all(|dx| dx.is_finite()));
+    }
+}
