@@ -13,17 +13,15 @@ use crate::Shape;
 #[non_exhaustive]
 pub enum Error {
     /// `eps` was negative, infinite or NaN.
-    #[error(
-        "eps must be a finite number >= 0, found {found}; the presets, such as `BatchNormConfig::pytorch()`, hold the usual ones"
-    )]
+    #[error("eps must be a finite number >= 0, found {found}; use a small positive one, as every preset has")]
     InvalidEps {
         /// The value passed.
         found: f64,
     },
     /// The momentum was infinite or NaN.
     #[error(
-        "momentum must be a finite number, found {found}; \
-         `Momentum::of_new(w)` weighs the new batch by w, `Momentum::of_old(w)` the old value"
+        "momentum must be a finite number, found {found}; it is a weight between 0 and 1, \
+         of the new batch (`of_new`) or of the old value (`of_old`)"
     )]
     InvalidMomentum {
         /// The weight passed.

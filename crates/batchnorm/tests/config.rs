@@ -65,7 +65,10 @@ fn any_finite_momentum_is_allowed_and_odd_ones_warn() {
 fn every_message_says_the_way_out() {
     let config = BatchNormConfig::pytorch().with_eps(-1.0);
     let message = config.validate().unwrap_err().to_string();
-    assert!(message.starts_with("eps must be a finite number >= 0, found -1; the presets"), "{message}");
+    assert!(
+        message.starts_with("eps must be a finite number >= 0, found -1; use a small positive one"),
+        "{message}"
+    );
 }
 
 #[cfg(feature = "serde")]

@@ -104,7 +104,11 @@ pub(super) fn label(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
     } else if !(1e-4..1e6).contains(&size) {
-        format!("{value:.0e}")
+        let text = format!("{value:.2e}");
+        match text.split_once('e') {
+            Some((digits, power)) => format!("{}e{power}", digits.trim_end_matches('0').trim_end_matches('.')),
+            None => text,
+        }
     } else {
         // Six significant digits hide what 0.1 + 0.2 leaves over.
         let decimals = (5 - size.log10().floor() as i32).clamp(0, 9) as usize;
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn labels_are_short() {
-        let labels = [0.0, 0.1 + 0.2, 100.0, 5000.0, -2.5, 1e-7, 2e9, 0.001].map(label);
-        assert_eq!(labels, ["0", "0.3", "100", "5000", "-2.5", "1e-7", "2e9", "0.001"]);
+        let labels = [0.0, 0.1 + 0.2, 100.0, 5000.0, -2.5, 1e-7, 2e9, -1.5e20, 0.001].map(label);
+        assert_eq!(labels, ["0", "0.3", "100", "5000", "-2.5", "1e-7", "2e9", "-1.5e20", "0.001"]);
     }
 }

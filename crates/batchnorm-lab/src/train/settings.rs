@@ -1,6 +1,6 @@
 //! Everything that a training run depends on.
 
-use batchnorm::{BatchNormConfig, Momentum};
+use batchnorm::{BatchNormConfig, Momentum, Warning};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Data;
@@ -147,7 +147,16 @@ impl Settings {
 
     /// What is allowed but rarely meant, in words to show a user.
     pub fn warnings(&self) -> Vec<String> {
-        self.batch_norm().warnings().iter().map(ToString::to_string).collect()
+        let in_words = |warning: &Warning| match warning {
+            // The engine names its constructors, which a user of settings does not call.
+            Warning::MomentumLooksInverted { new } => format!(
+                "bn_momentum is the weight of the new value, and {new} is more than half: Keras's, Flax's and \
+                 ONNX's {new} is {} here",
+                (1e9 * (1.0 - new)).round() / 1e9
+            ),
+            other => other.to_string(),
+        };
+        self.batch_norm().warnings().iter().map(in_words).collect()
     }
 }
 
@@ -221,7 +230,7 @@ pub enum SettingsError {
     #[error("expected at least 1 thread, found 0")]
     Threads,
     /// What the engine refuses.
-    #[error("batch normalization: {0}")]
+    #[error(transparent)]
     BatchNorm(#[from] batchnorm::Error),
 }
 
