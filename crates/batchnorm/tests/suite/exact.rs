@@ -104,3 +104,29 @@ pub fn empty_tensors_have_empty_statistics(kernels: &impl Kernels<f32>) {
         kernels.input_gradient(&coefficients, None, view(), Gate::None, dx, None);
     }
 }
+
+/// A slice may begin anywhere: vectors that straddle cache lines compute the same bits.
+pub fn any_alignment_computes_the_same_bits(kernels: &impl Kernels<f32>) {
+    for (outer, channels, inner) in [(3, 5, 67), (37, 66, 1), (50, 3, 2)] {
+        let shape = Shape::new(outer, channels, inner).unwrap();
+        let values: Vec<f32> = Random::new(31).normals(shape.len(), 1.0, 1.0);
+        let at = |offset: usize| {
+            let (mut x, mut y) = (vec![0.0; offset], vec![0.0; 16 - offset + shape.len()]);
+            x.extend(&values);
+            let mut moments = vec![Moments::EMPTY; channels];
+            kernels.forward_train(
+                1e-5,
+                Parameters::default(),
+                View::new("x", shape, &x[offset..]).unwrap(),
+                Epilogue::None,
+                ViewMut::new("y", shape, &mut y[16 - offset..]).unwrap(),
+                &mut moments,
+            );
+            (moments, y.split_off(16 - offset))
+        };
+        let aligned = at(0);
+        for offset in 1..=16 {
+            assert_eq!(at(offset), aligned, "{shape} at offset {offset}");
+        }
+    }
+}

@@ -37,6 +37,7 @@ macro_rules! suite {
             exact::constant_channels_have_no_variance,
             exact::a_nan_stays_in_its_channel,
             exact::empty_tensors_have_empty_statistics,
+            exact::any_alignment_computes_the_same_bits,
             gradients::gradients_are_the_central_differences,
             gradients::gradients_with_fixed_statistics_are_the_central_differences,
             identities::normalized_values_have_mean_zero_and_the_stated_variance,
