@@ -66,7 +66,8 @@ impl BatchNorm {
     ///
     /// Until [`finish_population`](Self::finish_population), every forward pass, on whatever device, normalizes with
     /// the batch's own statistics and enters them into the population; the running statistics stay as they are. So
-    /// the training batches can run through `model.valid()`, where dropout is off and no graph is kept.
+    /// the training batches can run through `model.valid()`, where dropout is off and no graph is kept: begin and finish
+    /// on the layers of that copy, as `valid()` gives it statistics of its own and no collection begun before.
     ///
     /// ```
     /// use batchnorm_burn::BatchNormConfig;

@@ -98,9 +98,11 @@ impl Coefficients {
         Self { mean, rstd: 1.0 / (variance + eps).sqrt(), gamma, beta }
     }
 
-    /// From a batch's moments, whose biased variance training normalizes with.
+    /// From a batch's moments, whose biased variance training normalizes with. A statistic that is not finite
+    /// makes everything NaN: an infinite variance would turn every output into beta unseen.
     pub fn of_batch(moments: &Moments, eps: f64, parameters: (f64, f64)) -> Self {
-        Self::new(moments.mean, moments.biased_variance(), eps, parameters)
+        let variance = if moments.is_finite() { moments.biased_variance() } else { f64::NAN };
+        Self::new(moments.mean, variance, eps, parameters)
     }
 
     /// `gamma * rstd`, the slope of y in x.
@@ -186,4 +188,20 @@ pub(crate) fn of_statistics<P: Real>(
             }
         })
         .collect()
+}
+
+/// Checks that every scale fits the type that maps compute in.
+///
+/// # Errors
+///
+/// [`Error::ScaleOverflow`] where a finite gamma and a finite variance make one that does not.
+pub(crate) fn check_scales<P: Real>(coefficients: &[Coefficients]) -> Result<(), Error> {
+    for (channel, coefficients) in coefficients.iter().enumerate() {
+        let scale = coefficients.scale();
+        let fits = P::from_f64(scale).is_finite() && P::from_f64(coefficients.rstd).is_finite();
+        if !fits && coefficients.gamma.is_finite() && !coefficients.rstd.is_nan() {
+            return Err(Error::ScaleOverflow { channel, scale });
+        }
+    }
+    Ok(())
 }

@@ -140,10 +140,21 @@ pub enum Error {
         /// The first such channel.
         channel: usize,
     },
+    /// gamma / sqrt(variance + eps) does not fit the type that the tensor is computed in.
+    #[error(
+        "channel {channel}: gamma / sqrt(variance + eps) = {scale:e} does not fit the tensor's type; use a larger \
+         eps, or f64"
+    )]
+    ScaleOverflow {
+        /// The first such channel.
+        channel: usize,
+        /// Its scale.
+        scale: f64,
+    },
     /// A given mean or variance cannot be normalized with.
     #[error(
         "channel {channel} has the given mean {mean} and variance {variance}, which with eps = {eps} cannot be \
-         normalized with: the mean must be finite and variance + eps > 0; re-estimate the statistics on data"
+         normalized with: both must be finite and variance + eps > 0; re-estimate the statistics on data"
     )]
     InvalidStatistics {
         /// The first such channel.
@@ -154,6 +165,19 @@ pub enum Error {
         variance: f64,
         /// The eps added to it.
         eps: f64,
+    },
+    /// A mean or variance does not fit the type that running statistics are stored in.
+    #[error(
+        "channel {channel} has mean {mean:e} and variance {variance:e}, which do not fit the type that running \
+         statistics are stored in; scale the input down, or use f64"
+    )]
+    StatisticOverflow {
+        /// The first such channel.
+        channel: usize,
+        /// Its mean.
+        mean: f64,
+        /// Its variance.
+        variance: f64,
     },
     /// A tensor that this pass has to read was not passed.
     #[error("`{what}` is needed {reason}, but was not passed")]

@@ -57,7 +57,8 @@ impl<P: Real> BatchNorm<P> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoChannels`] for zero channels; an eps or momentum that is no number to compute with.
+    /// [`Error::NoChannels`] for zero channels, [`Error::TooLarge`] for more than memory can hold; an eps or
+    /// momentum that is no number to compute with.
     pub fn new(channels: usize, config: BatchNormConfig) -> Result<Self, Error> {
         Self::with_kernels(channels, config, Cpu)
     }
@@ -71,11 +72,15 @@ impl<P: Real, K> BatchNorm<P, K> {
     /// As for [`BatchNorm::new`].
     pub fn with_kernels(channels: usize, config: BatchNormConfig, kernels: K) -> Result<Self, Error> {
         config.validate()?;
-        // A shape that can be addressed: no state of absurd size is allocated for a wrong argument.
-        Shape::new(1, channels, 1)?;
         if channels == 0 {
             return Err(Error::NoChannels);
         }
+        // The system refuses memory of absurd size for a wrong argument here, by an error and not by an abort.
+        Vec::<[P; 4]>::new().try_reserve_exact(channels).map_err(|_| Error::TooLarge {
+            outer: 1,
+            channels,
+            inner: 1,
+        })?;
         Ok(Self {
             config,
             channels,
@@ -126,7 +131,8 @@ impl<P: Real, K> BatchNorm<P, K> {
     /// # Errors
     ///
     /// [`Error::NotTracked`] if the layer has none, [`Error::PerChannelMismatch`] if the channels are not the
-    /// layer's, [`Error::InvalidStatistics`] if a mean is not finite or a variance negative or not finite.
+    /// layer's, [`Error::InvalidStatistics`] if a mean or variance is not finite. A variance may be negative, as in
+    /// some files; what counts is that variance + eps is positive when it is normalized with.
     pub fn set_running(&mut self, statistics: RunningStatistics<P>) -> Result<(), Error> {
         let Some(running) = &mut self.running else {
             return Err(Error::NotTracked { what: "none can be set" });
@@ -137,7 +143,7 @@ impl<P: Real, K> BatchNorm<P, K> {
             }
         }
         for (channel, (mean, variance)) in statistics.mean.iter().zip(&statistics.variance).enumerate() {
-            if !(mean.is_finite() && variance.is_finite() && *variance >= P::ZERO) {
+            if !(mean.is_finite() && variance.is_finite()) {
                 return Err(Error::InvalidStatistics {
                     channel,
                     mean: mean.to_f64(),

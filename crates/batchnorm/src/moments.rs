@@ -59,7 +59,7 @@ impl Moments {
     /// delta = x - mean;    mean' = mean + delta / n';    M2' = M2 + delta (x - mean')
     /// ```
     pub fn push(&mut self, value: f64) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         let delta = value - self.mean;
         self.mean += delta / self.count as f64;
         self.m2 += delta * (value - self.mean);
@@ -83,7 +83,7 @@ impl Moments {
         if self.count == 0 {
             return other;
         }
-        let count = self.count + other.count;
+        let count = self.count.saturating_add(other.count);
         let (n_a, n_b, n) = (self.count as f64, other.count as f64, count as f64);
         let delta = other.mean - self.mean;
         Self {

@@ -40,6 +40,13 @@ impl Saved {
         self.moments.as_deref()
     }
 
+    /// The channels whose batch statistics are NaN or infinite, which a layer without running statistics learns
+    /// only here; none when the statistics were given.
+    pub fn non_finite_channels(&self) -> Vec<usize> {
+        let moments = self.moments.as_deref().unwrap_or_default();
+        (0..moments.len()).filter(|&channel| !moments[channel].is_finite()).collect()
+    }
+
     /// Whether [`backward`] has to read x (without a [`Gate`], which reads its own).
     ///
     /// With the batch's statistics always; with fixed ones only for gamma's gradient, so that a caller who
@@ -89,8 +96,8 @@ pub struct Gradients {
 /// # Errors
 ///
 /// [`Error::OneValuePerChannel`], [`Error::EmptyBatch`] and [`Error::NonFiniteStatistics`] as the policies say;
-/// [`Error::ZeroVariance`] if a channel is constant and eps is 0; invalid numbers in the configuration; shapes
-/// or lengths that do not fit.
+/// [`Error::ZeroVariance`] if a channel is constant and eps is 0; [`Error::ScaleOverflow`] if eps and variance are
+/// too small for the tensor's type; invalid numbers in the configuration; shapes or lengths that do not fit.
 ///
 /// ```
 /// use batchnorm::{passes, BatchNormConfig, Cpu, Epilogue, Parameters, Shape, View, ViewMut};
@@ -131,6 +138,7 @@ pub fn forward_train<E: Element>(
     let coefficients = kernels.forward_train(config.eps, parameters, x, epilogue, y, &mut moments);
     if shape.positions() > 0 {
         check_moments(&moments, config)?;
+        coefficients::check_scales::<E::Parameter>(&coefficients)?;
     }
     Ok(Saved { shape, coefficients, moments: Some(moments) })
 }
@@ -159,8 +167,9 @@ fn check_moments(moments: &[Moments], config: &BatchNormConfig) -> Result<(), Er
 ///
 /// # Errors
 ///
-/// [`Error::InvalidStatistics`] unless every mean is finite and every variance + eps is positive; an invalid
-/// eps; shapes or lengths that do not fit.
+/// [`Error::InvalidStatistics`] unless all statistics are finite and every variance + eps is positive;
+/// [`Error::ScaleOverflow`] if they are too small for the tensor's type; an invalid eps; shapes or lengths that do
+/// not fit.
 ///
 /// ```
 /// use batchnorm::{passes, BatchNormConfig, Cpu, Epilogue, Parameters, Shape, View, ViewMut};
@@ -200,6 +209,7 @@ pub fn forward_fixed<E: Element>(
     check_per_channel("mean", shape.channels(), Some(mean))?;
     check_per_channel("variance", shape.channels(), Some(variance))?;
     let coefficients = coefficients::of_statistics(mean, variance, config.eps, &parameters)?;
+    coefficients::check_scales::<E::Parameter>(&coefficients)?;
     kernels.normalize(&coefficients, x, epilogue, y);
     Ok(Saved { shape, coefficients, moments: None })
 }

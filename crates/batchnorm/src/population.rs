@@ -75,16 +75,22 @@ impl Population {
     ///
     /// # Errors
     ///
-    /// [`Error::NoBatches`] if no batch entered.
+    /// [`Error::NoBatches`] if no batch entered, [`Error::StatisticOverflow`] if an estimate does not fit `P`.
     pub fn finish<P: Real>(&self) -> Result<RunningStatistics<P>, Error> {
         if self.batches == 0 {
             return Err(Error::NoBatches);
         }
         let batches = self.batches as f64;
-        Ok(RunningStatistics {
-            mean: self.sums.iter().map(|(mean, _)| P::from_f64(mean / batches)).collect(),
-            variance: self.sums.iter().map(|(_, variance)| P::from_f64(variance / batches)).collect(),
-            batches: self.batches,
-        })
+        let mut statistics = RunningStatistics::new(self.sums.len());
+        statistics.batches = self.batches;
+        for (channel, (mean, variance)) in self.sums.iter().enumerate() {
+            let (mean, variance) = (mean / batches, variance / batches);
+            statistics.mean[channel] = P::from_f64(mean);
+            statistics.variance[channel] = P::from_f64(variance);
+            if !(statistics.mean[channel].is_finite() && statistics.variance[channel].is_finite()) {
+                return Err(Error::StatisticOverflow { channel, mean, variance });
+            }
+        }
+        Ok(statistics)
     }
 }

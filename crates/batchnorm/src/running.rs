@@ -74,7 +74,7 @@ impl<P: Real> RunningStatistics<P> {
         if batch.iter().all(|moments| moments.count == 0) {
             return Ok(RunningUpdate::SkippedEmpty);
         }
-        let (old, new) = config.momentum.weights(self.batches + 1);
+        let (old, new) = config.momentum.weights(self.batches.saturating_add(1));
         let average = |running: P, batch: f64| {
             // A weight of 0 forgets the old value, whatever it is.
             let kept = if old == 0.0 { 0.0 } else { old * running.to_f64() };
@@ -98,7 +98,7 @@ impl<P: Real> RunningStatistics<P> {
         }
         self.mean = mean;
         self.variance = variance;
-        self.batches += 1;
+        self.batches = self.batches.saturating_add(1);
         Ok(RunningUpdate::Applied)
     }
 }

@@ -114,7 +114,7 @@ impl<P: Real, K> BatchNorm<P, K> {
     ///
     /// [`Error::MissingState`] and [`Error::UnexpectedState`] if the names are not exactly this layer's,
     /// [`Error::InvalidState`] for a value of the wrong kind or length, a running statistic that is not finite,
-    /// a negative variance or counter.
+    /// a negative counter.
     ///
     /// ```
     /// use batchnorm::{BatchNorm, BatchNormConfig, Names, StateValue};
@@ -203,7 +203,7 @@ impl<P: Real, K> BatchNorm<P, K> {
                 let (expected, position) = if name == names.running_mean() {
                     ("finite running means", bad(P::is_finite))
                 } else if name == names.running_variance() {
-                    ("finite running variances of 0 or more", bad(|v| v.is_finite() && v >= P::ZERO))
+                    ("finite running variances", bad(P::is_finite))
                 } else {
                     ("", None)
                 };

@@ -145,14 +145,67 @@ fn without_tracking_evaluation_uses_the_batch() {
 }
 
 #[test]
-fn statistics_that_cannot_be_normalized_with_are_refused() {
+fn statistics_that_are_not_finite_are_refused() {
     let mut layer = BatchNorm::<f32>::new(2, BatchNormConfig::pytorch()).unwrap();
-    for (mean, variance) in [(f32::NAN, 1.0), (0.0, -1e-3), (0.0, f32::NAN), (f32::INFINITY, 1.0)] {
+    for (mean, variance) in [(f32::NAN, 1.0), (0.0, f32::INFINITY), (0.0, f32::NAN), (f32::INFINITY, 1.0)] {
         let statistics = RunningStatistics { mean: vec![0.0, mean], variance: vec![1.0, variance], batches: 3 };
         let error = layer.set_running(statistics).unwrap_err();
         assert!(matches!(error, Error::InvalidStatistics { channel: 1, .. }), "{error}");
     }
     assert_eq!(layer.running().unwrap(), &RunningStatistics::new(2));
+}
+
+/// A converted file may hold a variance of -9e-6 with eps 1e-5 (MobileNet-Caffe#87): what counts is the sum.
+#[test]
+fn a_negative_variance_is_fine_while_eps_outweighs_it() {
+    let mut layer = BatchNorm::<f32>::new(1, BatchNormConfig::pytorch()).unwrap();
+    let (shape, mut y) = (shape(1, 1, 1), [0.0f32]);
+    let statistics = |variance| RunningStatistics { mean: vec![0.0], variance: vec![variance], batches: 1 };
+    layer.set_running(statistics(-9e-6)).unwrap();
+    layer.forward_eval(shape, &[1e-3f32], &mut y).unwrap();
+    assert!((y[0] - 1.0).abs() < 1e-5, "{y:?}");
+    layer.set_running(statistics(-1e-3)).unwrap();
+    let error = layer.forward_eval(shape, &[1.0f32], &mut y).unwrap_err();
+    assert!(matches!(error, Error::InvalidStatistics { channel: 0, .. }), "{error}");
+}
+
+#[test]
+fn a_scale_beyond_the_type_is_an_error_and_not_a_nan() {
+    let tiny = BatchNormConfig::pytorch().with_eps(1e-80);
+    let (shape, mut y) = (shape(3, 1, 1), [0.0f32; 3]);
+    let mut layer = BatchNorm::<f32>::new(1, tiny).unwrap();
+    let error = layer.forward_train(shape, &[1.0f32, 1.0, 1.0], &mut y).unwrap_err();
+    assert!(matches!(error, Error::ScaleOverflow { channel: 0, .. }), "{error}");
+    assert_eq!(layer.running().unwrap().batches, 0);
+    let mut layer = BatchNorm::<f32>::new(1, tiny.with_eps(0.0)).unwrap();
+    let error = layer.forward_train(shape, &[1e-40f32, 2e-40, 3e-40], &mut y).unwrap_err();
+    assert!(matches!(error, Error::ScaleOverflow { .. }), "{error}");
+    layer.set_running(RunningStatistics { mean: vec![0.0], variance: vec![0.0], batches: 1 }).unwrap();
+    assert!(layer.forward_eval(shape, &[1.0f32, 2.0, 3.0], &mut y).is_err());
+    // f64 has room for it.
+    let mut layer = BatchNorm::<f64>::new(1, tiny).unwrap();
+    let _ = layer.forward_train(shape, &[1.0, 1.0, 1.0], &mut [0.0; 3]).unwrap();
+}
+
+/// Squares beyond f64: the variance is infinite, and y must not become beta unseen.
+#[test]
+fn squares_beyond_f64_are_nan_and_told() {
+    let config = BatchNormConfig::pytorch().with_running_statistics(false);
+    let mut layer = BatchNorm::<f64>::new(1, config).unwrap();
+    let mut y = [0.0f64; 4];
+    let forward = layer.forward_train(shape(4, 1, 1), &[1e200, -1e200, 2e200, -2e200], &mut y).unwrap();
+    assert!(y.iter().all(|y| y.is_nan()), "{y:?}");
+    assert_eq!(forward.update, RunningUpdate::NotTracked);
+    assert_eq!(forward.saved.non_finite_channels(), [0]);
+}
+
+#[test]
+fn counters_at_their_end_stay_there() {
+    let mut layer = BatchNorm::<f32>::new(1, BatchNormConfig::paper()).unwrap();
+    let full = RunningStatistics { mean: vec![0.0], variance: vec![1.0], batches: u64::MAX };
+    layer.set_running(full).unwrap();
+    let _ = layer.forward_train(shape(2, 1, 1), &[1.0f32, 2.0], &mut [0.0; 2]).unwrap();
+    assert_eq!(layer.running().unwrap().batches, u64::MAX);
 }
 
 #[test]

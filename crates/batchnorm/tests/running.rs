@@ -173,3 +173,11 @@ fn statistics_of_another_number_of_channels_are_refused() {
     let error = population.push(&[batch(1.0, 1.0, 4); 2]).unwrap_err();
     assert_eq!(error, Error::PerChannelMismatch { what: "batch", expected: 1, found: 2 });
 }
+
+#[test]
+fn population_statistics_beyond_the_stored_type_are_refused() {
+    let mut population = Population::new();
+    population.push(&[Moments::of(&[-1e25f32, 1e25])]).unwrap();
+    assert!(matches!(population.finish::<f32>(), Err(Error::StatisticOverflow { channel: 0, .. })));
+    assert!(population.finish::<f64>().is_ok());
+}

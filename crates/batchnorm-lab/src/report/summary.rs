@@ -83,7 +83,11 @@ pub fn headline(metrics: &Metrics) -> String {
         (None, None) => {
             let start =
                 format!("Neither twin reached {target} test accuracy in {}", steps(metrics.settings.steps));
-            let best = |run: &Run| run.best_test_accuracy.map(|accuracy| percent(Some(accuracy)));
+            // Of the evaluations on the way, which the steps are counted by; a final one may use other statistics.
+            let best = |run: &Run| {
+                let on_the_way = run.curve.iter().filter_map(|point| point.test_accuracy);
+                on_the_way.reduce(f64::max).map(|accuracy| percent(Some(accuracy)))
+            };
             match (best(batch_norm), best(plain)) {
                 (Some(with), Some(without)) => {
                     format!("{start}: the best was {with} with batch normalization and {without} without.")
@@ -107,6 +111,12 @@ pub fn headline(metrics: &Metrics) -> String {
     }
     if let Some(failure) = &batch_norm.failure {
         text += &format!(" Batch normalization could not be computed: {failure}.");
+    }
+    if batch_norm.skipped_updates > 0 {
+        text += &format!(
+            " In {} the batch statistics were not finite and did not enter the running statistics.",
+            steps(batch_norm.skipped_updates)
+        );
     }
     text
 }
@@ -164,6 +174,7 @@ mod tests {
             seconds: 1.0,
             diverged_at_step,
             failure: None,
+            skipped_updates: 0,
             curve: vec![Point { step: 10, train_loss: Some(1.0), test_accuracy: Some(0.5) }],
             percentiles: Vec::new(),
         }
@@ -192,6 +203,10 @@ mod tests {
             "Batch normalization reached 90 % test accuracy after 1 step; the twin without never did in 7 steps. \
              The run without batch normalization diverged at step 7."
         );
+        let skipping = of(Run { skipped_updates: 3, ..reached(40) }, reached(480));
+        assert!(skipping.ends_with(
+            "In 3 steps the batch statistics were not finite and did not enter the running statistics."
+        ));
         assert!(of(run(None, None), reached(40)).contains("the one with it never did in 5000 steps"));
         assert_eq!(
             of(run(None, None), run(None, None)),

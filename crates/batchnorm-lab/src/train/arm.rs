@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use batchnorm_burn::Error;
+use batchnorm::RunningUpdate;
+use batchnorm_burn::{BatchNorm, Error};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
@@ -28,6 +29,7 @@ pub(super) struct Trainee<N> {
     losses: (f64, usize),
     diverged_at_step: Option<usize>,
     failure: Option<String>,
+    skipped_updates: usize,
     curve: Vec<Point>,
     percentiles: Vec<Band>,
 }
@@ -44,6 +46,7 @@ impl<N: Classifier> Trainee<N> {
             losses: (0.0, 0),
             diverged_at_step: None,
             failure: None,
+            skipped_updates: 0,
             curve: Vec::new(),
             percentiles: Vec::new(),
         }
@@ -73,8 +76,11 @@ impl<N: Classifier> Trainee<N> {
             Ok(_) => (network, Err(None)),
             Err(error) => (network, Err(Some(error))),
         };
-        self.network = Some(network);
         self.spent += started.elapsed();
+        let skipped =
+            |norm: &&BatchNorm| matches!(norm.last_update(), Some(RunningUpdate::SkippedNonFinite { .. }));
+        self.skipped_updates += usize::from(network.norms().iter().any(skipped));
+        self.network = Some(network);
 
         match loss {
             Ok(value) => {
@@ -134,6 +140,7 @@ impl<N: Classifier> Trainee<N> {
         let mut run = Run::summarize(self.curve, self.percentiles, last, self.diverged_at_step);
         run.seconds = self.spent.as_secs_f64();
         run.failure = self.failure;
+        run.skipped_updates = self.skipped_updates;
         run
     }
 }

@@ -76,6 +76,9 @@ pub struct Run {
     /// channel with eps 0, say. Absent from the document otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Steps whose batch statistics were not finite, so that they did not enter the running statistics.
+    #[serde(default)]
+    pub skipped_updates: usize,
     /// Every evaluation.
     pub curve: Vec<Point>,
     /// Of every evaluation, the input of the typical unit's activation.
@@ -117,6 +120,7 @@ impl Run {
             seconds: 0.0,
             diverged_at_step,
             failure: None,
+            skipped_updates: 0,
             curve,
             percentiles,
         }

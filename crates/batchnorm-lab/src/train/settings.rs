@@ -114,6 +114,13 @@ impl Settings {
         if self.layers.is_empty() || self.layers.contains(&0) {
             return Err(E::Layers { found: self.layers.clone() });
         }
+        // Widths along the network; the classes and pixels at its ends are few.
+        let weights =
+            self.layers.windows(2).try_fold(0usize, |sum, pair| sum.checked_add(pair[0].checked_mul(pair[1])?));
+        let widest = self.layers.iter().copied().max().unwrap_or_default();
+        if widest > MOST_UNITS || weights.is_none_or(|weights| weights > MOST_WEIGHTS) {
+            return Err(E::TooManyWeights { found: self.layers.clone() });
+        }
         if self.steps == 0 {
             return Err(E::Steps);
         }
@@ -138,8 +145,8 @@ impl Settings {
         if self.sgd_momentum != 0.0 && self.optimizer != Optimizer::Sgd {
             return Err(E::MomentumWithoutSgd { optimizer: self.optimizer });
         }
-        if self.threads == 0 {
-            return Err(E::Threads);
+        if self.threads == 0 || self.threads > MOST_THREADS {
+            return Err(E::Threads { found: self.threads });
         }
         self.batch_norm().validate()?;
         Ok(())
@@ -159,6 +166,12 @@ impl Settings {
         self.batch_norm().warnings().iter().map(in_words).collect()
     }
 }
+
+/// The most units of a layer, and weights between hidden layers: 1 GiB of f32, with as much for each gradient.
+const MOST_UNITS: usize = 1 << 16;
+const MOST_WEIGHTS: usize = 1 << 28;
+/// The most threads: beyond it, starting them takes longer than a run.
+const MOST_THREADS: usize = 1024;
 
 /// A setting that makes no sense.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -226,9 +239,20 @@ pub enum SettingsError {
         /// The optimizer asked for.
         optimizer: Optimizer,
     },
-    /// No threads.
-    #[error("expected at least 1 thread, found 0")]
-    Threads,
+    /// A network that no memory of a usual machine holds.
+    #[error(
+        "expected layers of at most {MOST_UNITS} units each, and {MOST_WEIGHTS} weights between them, found {found:?}"
+    )]
+    TooManyWeights {
+        /// The layers asked for.
+        found: Vec<usize>,
+    },
+    /// No threads, or more than any machine has.
+    #[error("expected at least 1 thread and at most {MOST_THREADS}, found {found}")]
+    Threads {
+        /// The number asked for.
+        found: usize,
+    },
     /// What the engine refuses.
     #[error(transparent)]
     BatchNorm(#[from] batchnorm::Error),
@@ -238,14 +262,14 @@ impl SettingsError {
     /// The field of [`Settings`] that is wrong.
     pub fn setting(&self) -> &'static str {
         match self {
-            Self::Layers { .. } => "layers",
+            Self::Layers { .. } | Self::TooManyWeights { .. } => "layers",
             Self::Steps => "steps",
             Self::EvalEvery { .. } => "eval_every",
             Self::SmallBatch { .. } | Self::LargeBatch { .. } => "batch_size",
             Self::LearningRate { .. } => "learning_rate",
             Self::InitStd { .. } => "init_std",
             Self::SgdMomentum { .. } | Self::MomentumWithoutSgd { .. } => "sgd_momentum",
-            Self::Threads => "threads",
+            Self::Threads { .. } => "threads",
             Self::BatchNorm(batchnorm::Error::InvalidMomentum { .. }) => "bn_momentum",
             Self::BatchNorm(_) => "bn_eps",
         }
