@@ -33,7 +33,7 @@ const TRAIN_EXAMPLES: &str = "\
 Examples:
   batchnorm train
   batchnorm train --out runs/deep --layers 50,50,50,50,50,50 --activation tanh
-  batchnorm train --learning-rate 5 --steps 1000      a rate that needs batch normalization
+  batchnorm train --learning-rate 20      a rate at which the twin without does not train
   batchnorm train --bn-after-activation --statistics population
   batchnorm train --json --no-progress | jq .runs.batch_norm.steps_to";
 

@@ -27,7 +27,8 @@ pub enum RunningUpdate {
     NotTracked,
     /// The batch was empty: everything stays as it was.
     SkippedEmpty,
-    /// Some statistic was NaN or infinite: everything stays as it was, in all channels.
+    /// Some statistic was NaN or infinite, or would be in the type that running statistics are stored in:
+    /// everything stays as it was, in all channels.
     SkippedNonFinite {
         /// The channels concerned.
         channels: Vec<usize>,

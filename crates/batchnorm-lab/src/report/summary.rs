@@ -114,7 +114,7 @@ pub fn headline(metrics: &Metrics) -> String {
     }
     if batch_norm.skipped_updates > 0 {
         text += &format!(
-            " In {} the batch statistics were not finite and did not enter the running statistics.",
+            " In {} the batch statistics were not finite, or too large to be kept, and did not enter the running ones.",
             steps(batch_norm.skipped_updates)
         );
     }
@@ -205,7 +205,7 @@ mod tests {
         );
         let skipping = of(Run { skipped_updates: 3, ..reached(40) }, reached(480));
         assert!(skipping.ends_with(
-            "In 3 steps the batch statistics were not finite and did not enter the running statistics."
+            "In 3 steps the batch statistics were not finite, or too large to be kept, and did not enter the running ones."
         ));
         assert!(of(run(None, None), reached(40)).contains("the one with it never did in 5000 steps"));
         assert_eq!(

@@ -76,7 +76,7 @@ pub struct Run {
     /// channel with eps 0, say. Absent from the document otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Steps whose batch statistics were not finite, so that they did not enter the running statistics.
+    /// Steps whose batch statistics were not finite, or too large to be kept, and did not enter the running ones.
     #[serde(default)]
     pub skipped_updates: usize,
     /// Every evaluation.
