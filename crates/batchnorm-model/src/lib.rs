@@ -1,0 +1,3 @@
+//! Model files with batch normalization in them: ONNX and safetensors.
+
+#![forbid(unsafe_code)]
