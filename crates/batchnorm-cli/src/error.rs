@@ -19,7 +19,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     for cause in error.chain().skip(1) {
         anstream::eprintln!("  caused by: {cause}");
     }
-    anstream::eprintln!("\n{BOLD}help:{BOLD:#} {}", way_out(error));
+    if let Some(way_out) = way_out(error) {
+        anstream::eprintln!("\n{BOLD}help:{BOLD:#} {way_out}");
+    }
     ExitCode::from(MISUSE)
 }
 
@@ -28,26 +30,35 @@ pub fn warn(text: &str) {
     anstream::eprintln!("{YELLOW}warning:{YELLOW:#} {text}");
 }
 
-fn way_out(error: &anyhow::Error) -> String {
+/// Options that make no sense together; the text says what to do.
+#[derive(Debug)]
+pub struct Misuse(pub String);
+
+impl std::fmt::Display for Misuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
+
+/// What to do about it, where the message does not say so itself.
+fn way_out(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<RunFolderError>() {
-        return match error {
+        let way_out = match error {
             RunFolderError::NotEmpty { .. } => {
                 "name a new or empty folder with `--out DIR`, or leave `--out` out"
             }
+            RunFolderError::NoRun { .. } => "name the folder of a run, `runs/<time>` for example",
             _ => "name a folder that you may write to with `--out DIR`",
-        }
-        .to_owned();
+        };
+        return Some(way_out.to_owned());
     }
     let settings = error.downcast_ref::<SettingsError>();
     let settings = settings.or_else(|| match error.downcast_ref::<TrainError>() {
         Some(TrainError::Settings(error)) => Some(error),
         _ => None,
     });
-    match settings {
-        Some(error) => {
-            let option = error.setting().replace('_', "-");
-            format!("set it with `--{option}`; `batchnorm train --help` lists all options")
-        }
-        None => "`batchnorm train --help` lists all options".to_owned(),
-    }
+    let option = settings?.setting().replace('_', "-");
+    Some(format!("set it with `--{option}`; `batchnorm train --help` lists all options"))
 }

@@ -3,7 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod data;
 mod error;
+mod evaluate;
+mod interrupt;
+mod output;
 mod progress;
 mod table;
 mod train;
@@ -17,6 +21,7 @@ use arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Train(arguments) => train::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

@@ -1,22 +1,56 @@
 //! `batchnorm train`.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstyle::Style;
-use batchnorm_lab::{RunFolder, report, train};
+use batchnorm_lab::saved::SavedModel;
+use batchnorm_lab::train::{Arm, Checkpoint, CheckpointError, Keep, Metrics, Trained, go_on, train};
+use batchnorm_lab::{RunFolder, report};
 
 use crate::arguments::TrainArguments;
-use crate::progress::Progress;
-use crate::{error, table};
+use crate::error::Misuse;
+use crate::progress::TrainingProgress;
+use crate::{data, error, interrupt, output, table};
 
 /// Where runs go that were given no folder.
 const RUNS: &str = "runs";
 
 pub fn run(arguments: &TrainArguments) -> anyhow::Result<ExitCode> {
+    let (folder, trained) = match &arguments.resume {
+        Some(folder) => resume(arguments, folder)?,
+        None => begin(arguments)?,
+    };
+    let Trained { metrics, models } = trained;
+    let json = metrics.to_json();
+    let mut written = vec![("metrics", folder.write("metrics.json", &json)?)];
+    written.push(("report", folder.write("report.html", &report::page(&metrics))?));
+    for model in &models {
+        written.extend(save(&folder, model)?);
+    }
+    if arguments.json {
+        output::print(&json)?;
+    } else {
+        output::print(&summary(&metrics, &written))?;
+    }
+    if metrics.interrupted_at_step.is_some() {
+        let again = format!("batchnorm train --resume {}", folder.path().display());
+        anstream::eprintln!("interrupted; go on with: {again}");
+        return Ok(ExitCode::from(interrupt::INTERRUPTED));
+    }
+    Ok(if metrics.runs.all_diverged() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn begin(arguments: &TrainArguments) -> anyhow::Result<(RunFolder, Trained)> {
+    if let Some(idle) = arguments.idle_option() {
+        return Err(Misuse(idle).into());
+    }
+    if arguments.checkpoint_every == 0 {
+        return Err(Misuse("expected a checkpoint every 1 or more steps, found every 0".to_owned()).into());
+    }
     let settings = arguments.settings();
-    settings.validate(settings.data.load().train.len())?;
+    let data = data::load(&settings.data, &arguments.access, !arguments.no_progress)?;
+    settings.validate(&data)?;
     let folder = match &arguments.out {
         Some(path) => RunFolder::create(path)?,
         None => RunFolder::create_by_time(Path::new(RUNS))?,
@@ -24,33 +58,51 @@ pub fn run(arguments: &TrainArguments) -> anyhow::Result<ExitCode> {
     for warning in settings.warnings() {
         error::warn(&warning);
     }
-
-    let metrics = train(&settings, &mut Progress::new(!arguments.no_progress))?;
-
-    let json = metrics.to_json();
-    let metrics_path = folder.write("metrics.json", &json)?;
-    let report_path = folder.write("report.html", &report::page(&metrics))?;
-    let text = if arguments.json {
-        json
-    } else {
-        let bold = Style::new().bold();
-        format!(
-            "{bold}{}{bold:#}\n\n{}\n\nmetrics: {}\nreport:  {}\n",
-            report::headline(&metrics),
-            table::results(&report::rows(&metrics)),
-            metrics_path.display(),
-            report_path.display()
-        )
-    };
-    print(&text)?;
-    Ok(if metrics.runs.both_diverged() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    let keep = Keep { path: folder.checkpoint(), every: arguments.checkpoint_every };
+    let mut progress = TrainingProgress::new(!arguments.no_progress, interrupt::flag());
+    let trained = train(&settings, &data, Some(&keep), &mut progress)?;
+    Ok((folder, trained))
 }
 
-/// Prints on the standard output, without colours where it has none. A reader that has gone away is no error.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = anstream::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+fn resume(arguments: &TrainArguments, path: &Path) -> anyhow::Result<(RunFolder, Trained)> {
+    let folder = RunFolder::open(path)?;
+    let checkpoint = Checkpoint::read(&folder.checkpoint())?;
+    if let Ok(text) = std::fs::read_to_string(path.join("metrics.json")) {
+        checkpoint
+            .belongs_to(&text)
+            .map_err(|found| CheckpointError::OtherRun { path: path.display().to_string(), setting: found })?;
     }
+    let checkpoint = checkpoint.going_on(arguments.steps(), arguments.threads())?;
+    let source = checkpoint.settings().data.clone();
+    let data = data::load(&source, &arguments.access, !arguments.no_progress)?;
+    let keep = Keep { path: folder.checkpoint(), every: checkpoint.every() };
+    let mut progress = TrainingProgress::new(!arguments.no_progress, interrupt::flag());
+    let trained = go_on(&checkpoint, &data, Some(&keep), &mut progress)?;
+    Ok((folder, trained))
+}
+
+/// Writes a trained network: for PyTorch and for ourselves, and the one with batch normalization as ONNX, too.
+fn save(folder: &RunFolder, model: &SavedModel) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+    let arm = model.training.arm;
+    let path = folder.path().join(format!("{arm}.safetensors"));
+    model.to_tensors().write(&path)?;
+    let mut written = vec![("model", path)];
+    if arm == Arm::BatchNorm {
+        let path = folder.path().join(format!("{arm}.onnx"));
+        model.to_onnx().write(&path)?;
+        written.push(("model", path));
+    }
+    Ok(written)
+}
+
+fn summary(metrics: &Metrics, written: &[(&str, PathBuf)]) -> String {
+    let bold = Style::new().bold();
+    let mut text = format!("{bold}{}{bold:#}\n\n{}\n\n", report::headline(metrics), table::results(metrics));
+    if let Some(gap) = table::gap(metrics) {
+        text += &format!("{gap}\n\n");
+    }
+    for (what, path) in written {
+        text += &format!("{what:<8} {}\n", path.display());
+    }
+    text
 }

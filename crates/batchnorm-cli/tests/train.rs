@@ -26,8 +26,32 @@ fn bad_input_is_one_clear_error_and_exit_code_2() {
     fs::write(folder.path().join("file"), "mine").unwrap();
     let cases = [
         ("train --no-such-option", "--no-such-option"),
-        ("train --data imagenet", "digits"),
-        ("train --network vgg", "mlp"),
+        ("train --data imagenet", "digits, mnist, fashion-mnist, cifar10"),
+        ("train --network alexnet", "mlp, lenet, vgg, resnet20, inception"),
+        ("train --network lenet", "at least 12x12 pixels, found 8x8"),
+        ("train --network vgg --layers 3,4", "leave them out"),
+        ("train --width 4", "leave it out"),
+        ("train --network resnet20 --width 0", "1 to 512 channels"),
+        ("train --zero-gamma", "resnet20"),
+        ("train --schedule wave", "constant, step, exponential, cosine"),
+        ("train --decay-factor 0.5", "the schedule is `constant`"),
+        ("train --schedule step --decay-every 0", "every 1 or more steps"),
+        ("train --schedule exponential --decay-factor -1", "found -1"),
+        ("train --weight-decay -1", "weight decay"),
+        ("train --weight-decay-on all", "--weight-decay"),
+        ("train --init he --init-std 0.1", "`--init he`"),
+        ("train --binarize --standardize", "not both"),
+        ("train --eval-images 0", "at least 1 test image"),
+        ("train --checkpoint-every 0", "every 1 or more steps"),
+        ("train --arm both", "plain, batch_norm"),
+        ("train --arm plain --compare", "cannot be used with"),
+        ("train --data full", "full"),
+        ("train --data no/such/folder", "no/such/folder"),
+        ("train --data mnist --offline --cache cache", "cache"),
+        ("train --resume full", "no checkpoint"),
+        ("train --resume nowhere", "no checkpoint"),
+        ("train --resume file", "not a folder"),
+        ("train --resume full --seed 2", "cannot be used with"),
         ("train --activation swish", "sigmoid, relu, tanh"),
         ("train --optimizer sgdd", "sgd, adam"),
         ("train --statistics batch", "running, population"),
@@ -86,14 +110,20 @@ fn errors_name_the_option_that_helps() {
 }
 
 #[test]
-fn a_run_prints_a_table_and_writes_two_files() {
+fn a_run_prints_tables_and_writes_its_files() {
     let folder = tempfile::tempdir().unwrap();
     let output = batchnorm(folder.path(), &format!("train --out a/b {SHORT}"));
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{err}");
-    for expected in
-        ["90 % test accuracy", "best test accuracy", "time per step", "a/b/metrics.json", "a/b/report.html"]
-    {
+    for expected in [
+        "90 % test accuracy",
+        "best test accuracy",
+        "time per step",
+        "population (Algorithm 2)",
+        "a/b/metrics.json",
+        "a/b/report.html",
+        "a/b/batch_norm.onnx",
+    ] {
         assert!(out.contains(expected), "{expected}: {out}");
     }
     assert!(err.contains("CC BY 4.0"), "{err}");
@@ -101,7 +131,15 @@ fn a_run_prints_a_table_and_writes_two_files() {
     let mut names: Vec<_> =
         fs::read_dir(folder.path().join("a/b")).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["metrics.json", "report.html"]);
+    let expected = [
+        "batch_norm.onnx",
+        "batch_norm.safetensors",
+        "checkpoint.safetensors",
+        "metrics.json",
+        "plain.safetensors",
+        "report.html",
+    ];
+    assert_eq!(names, expected);
     let again = batchnorm(folder.path(), &format!("train --out a/b {SHORT}"));
     assert_eq!(again.status.code(), Some(2));
     assert!(text(&again.stderr).contains("not empty"));
@@ -114,7 +152,7 @@ fn json_is_the_document_and_nothing_else() {
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     let written = fs::read(folder.path().join("run/metrics.json")).unwrap();
     assert_eq!(output.stdout, written);
-    assert_eq!(printed["schema"], 1);
+    assert_eq!(printed["schema"], 2);
     assert_eq!(printed["settings"]["layers"], serde_json::json!([10]));
     assert_eq!(printed["settings"]["threads"], 1);
     assert_eq!(printed["runs"]["plain"]["curve"].as_array().unwrap().len(), 2);

@@ -2,35 +2,44 @@
 //!
 //! Nothing here prints, parses arguments or shows progress; the `batchnorm` command does. The rooms:
 //!
-//! - [`data`]: data sets, embedded or read;
-//! - [`networks`]: networks as a user of Burn would write them;
-//! - [`mod@train`]: training twins, and what is measured of them;
+//! - [`data`]: data sets, embedded, downloaded or read from a folder;
+//! - [`networks`]: networks as a user of Burn would write them, their state and their ONNX graphs;
+//! - [`mod@train`]: training twins, what is measured of them, checkpoints;
+//! - [`saved`]: trained networks in files;
+//! - [`mod@evaluate`]: scoring saved models, with which statistics, and asking them about images;
 //! - [`report`]: the outcome in words, in a table and on a page.
 //!
-//! Between them stand [`streams`], random numbers by purpose, and [`RunFolder`], which receives what a run wrote.
+//! Between them stand [`feed`], images as networks take them; [`streams`], random numbers by purpose; and
+//! [`RunFolder`], which receives what a run wrote.
 //!
 //! ```
+//! use batchnorm_lab::data::Access;
 //! use batchnorm_lab::train::Silent;
-//! use batchnorm_lab::{Data, Settings, report, train};
+//! use batchnorm_lab::{Network, Settings, Source, report, train};
 //!
-//! let settings = Settings { steps: 20, layers: vec![16], ..Settings::defaults(Data::Digits) };
-//! let metrics = train(&settings, &mut Silent)?;
-//! assert_eq!(metrics.runs.plain.curve.len(), 2);
-//! println!("{}", report::headline(&metrics));
-//! # Ok::<(), batchnorm_lab::train::TrainError>(())
+//! let settings = Settings { steps: 20, layers: vec![16], ..Settings::defaults(Source::Digits, Network::Mlp) };
+//! let data = settings.data.load(&mut Access::none())?;
+//! let trained = train(&settings, &data, None, &mut Silent)?;
+//! assert_eq!(trained.metrics.runs.plain.as_ref().unwrap().curve.len(), 2);
+//! assert_eq!(trained.models.len(), 2);
+//! println!("{}", report::headline(&trained.metrics));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
 pub mod data;
+pub mod evaluate;
+pub mod feed;
 mod names;
 pub mod networks;
 pub mod report;
 mod run_folder;
+pub mod saved;
 pub mod streams;
 pub mod train;
 
-pub use data::Data;
+pub use data::Source;
 pub use names::UnknownName;
 pub use networks::{Activation, Network, Placement};
 pub use run_folder::{RunFolder, RunFolderError};

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An empty folder that can be written to.
+/// The file that a run goes on from.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// The folder of a run, which can be written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
     path: PathBuf,
@@ -25,6 +28,12 @@ pub enum RunFolderError {
     #[error("`{}` is not a folder", .path.display())]
     NotAFolder {
         /// The path.
+        path: PathBuf,
+    },
+    /// There is no run in it to go on with.
+    #[error("`{}` holds no checkpoint of a run: expected the file `{CHECKPOINT}` in it", .path.display())]
+    NoRun {
+        /// The folder.
         path: PathBuf,
     },
     /// It cannot be created, read or written.
@@ -81,6 +90,27 @@ impl RunFolder {
                 Err(source) => return Err(unwritable(&path, source)),
             }
         }
+    }
+
+    /// Opens the folder of a run, to go on with it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no checkpoint in it.
+    pub fn open(path: &Path) -> Result<Self, RunFolderError> {
+        let path = path.to_owned();
+        if path.exists() && !path.is_dir() {
+            return Err(RunFolderError::NotAFolder { path });
+        }
+        if !path.join(CHECKPOINT).is_file() {
+            return Err(RunFolderError::NoRun { path });
+        }
+        Ok(Self { path })
+    }
+
+    /// Where the run's checkpoint is, or will be.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.path.join(CHECKPOINT)
     }
 
     /// Where it is.
@@ -149,6 +179,9 @@ mod tests {
         assert_eq!(RunFolder::create(&path).unwrap(), folder);
         folder.write("metrics.json", "{}").unwrap();
         assert!(matches!(RunFolder::create(&path), Err(RunFolderError::NotEmpty { .. })));
+        assert!(matches!(RunFolder::open(&path), Err(RunFolderError::NoRun { .. })));
+        folder.write("checkpoint.safetensors", "...").unwrap();
+        assert_eq!(RunFolder::open(&path).unwrap(), folder);
         assert!(matches!(
             RunFolder::create(&path.join("metrics.json")),
             Err(RunFolderError::NotAFolder { .. })

@@ -15,6 +15,8 @@ pub enum Purpose {
     Weights,
     /// The order of the training images.
     Batches,
+    /// The training images that population statistics are taken over.
+    Population,
 }
 
 /// A stream of random numbers that depends on a seed and a purpose alone.
@@ -31,6 +33,7 @@ impl Stream {
             Purpose::Split => 1,
             Purpose::Weights => 2,
             Purpose::Batches => 3,
+            Purpose::Population => 4,
         });
         Self { generator }
     }

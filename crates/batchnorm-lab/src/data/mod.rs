@@ -1,56 +1,61 @@
 //! Data sets: images with labels, split into a part to train on and a part to test on.
 //!
-//! To add one: a file in this folder that loads it, a variant of [`Data`], and its arms in [`Data::about`] and
-//! [`Data::load`].
+//! [`Source`] names a data set, [`Source::load`] reads it. Reading order: [`Source`], [`Dataset`], [`Preprocessing`].
+//!
+//! To add a published set: its files, checksums and mirrors in `published.rs`, and a variant of [`Source`]. To add a
+//! form of folder: a file in this folder that loads it, and its recognition in `folder.rs`.
 
+mod access;
+mod checksum;
+mod cifar;
 mod digits;
+mod download;
+mod error;
+mod folder;
+mod idx;
+mod image_folder;
+mod picture;
+mod predict;
+mod preprocessing;
+mod published;
+mod source;
+mod split;
 
-use crate::names::named;
+pub use access::{Access, DownloadProgress, Patience, Unwatched};
+pub use error::DataError;
+pub use predict::{NamedImage, read_images};
+pub use preprocessing::{Preprocessing, PreprocessingError};
+pub use source::Source;
 
-named! {
-    /// The data sets there are.
-    pub enum Data, "data set" {
-        /// UCI handwritten digits, embedded: 1797 images of 8x8.
-        Digits = "digits",
-    }
-}
+/// The largest pixel value of 8-bit images: of every data set but the digits, and of every image file.
+pub const IMAGE_WHITE: f32 = 255.0;
 
 /// Where a data set comes from and under what terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct About {
     /// Its title.
-    pub title: &'static str,
+    pub title: String,
     /// A sentence on what is in it and how it is split.
-    pub description: &'static str,
+    pub description: String,
     /// Where it is published.
-    pub source: &'static str,
+    pub source: String,
     /// Its licence.
-    pub licence: &'static str,
-}
-
-impl Data {
-    /// Where the data set comes from and under what terms.
-    pub const fn about(self) -> About {
-        match self {
-            Self::Digits => digits::ABOUT,
-        }
-    }
-
-    /// Loads the data set.
-    pub fn load(self) -> Dataset {
-        match self {
-            Self::Digits => digits::load(),
-        }
-    }
+    pub licence: String,
 }
 
 /// A data set in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
+    /// Where it comes from.
+    pub about: About,
     /// The number of classes; labels are `0..classes`.
     pub classes: usize,
+    /// The name of each class.
+    pub class_names: Vec<String>,
     /// Channels, height and width of an image.
     pub dims: [usize; 3],
+    /// The largest value that a pixel can have.
+    pub white: f32,
     /// The part to train on.
     pub train: Split,
     /// The part to test on.
@@ -58,28 +63,49 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// What tells these data from others, whatever they are called and wherever they lie: a checksum of dimensions,
+    /// labels and pixels.
+    pub fn fingerprint(&self) -> String {
+        checksum::of(|add| {
+            let [channels, height, width] = self.dims;
+            add(format!("{channels} {height} {width} {} {}\n", self.classes, self.white).as_bytes());
+            for split in [&self.train, &self.test] {
+                let labels: Vec<u8> = split.labels().iter().flat_map(|label| label.to_le_bytes()).collect();
+                add(&labels);
+                add(split.images());
+            }
+        })
+    }
+
     /// Values per image.
     pub fn pixels(&self) -> usize {
         self.dims.iter().product()
     }
 }
 
-/// Images and their labels.
-#[derive(Clone, Debug, PartialEq)]
+/// Images and their labels: a byte for each value, channel plane after channel plane (red, green, blue), image after
+/// image. A batch is widened to floats when it is drawn, by [`Preprocessing::apply`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     pixels: usize,
-    images: Vec<f32>,
-    labels: Vec<u8>,
+    images: Vec<u8>,
+    labels: Vec<u16>,
 }
 
 impl Split {
     /// An empty split of images with so many values each.
-    fn new(pixels: usize) -> Self {
+    pub(crate) fn new(pixels: usize) -> Self {
         Self { pixels, images: Vec::new(), labels: Vec::new() }
     }
 
-    fn push(&mut self, image: &[f32], label: u8) {
-        debug_assert_eq!(image.len(), self.pixels);
+    /// A split of images that lie one after the other.
+    pub(crate) fn of(pixels: usize, images: Vec<u8>, labels: Vec<u16>) -> Self {
+        assert_eq!(images.len(), pixels * labels.len(), "as many images as labels");
+        Self { pixels, images, labels }
+    }
+
+    pub(crate) fn push(&mut self, image: &[u8], label: u16) {
+        assert_eq!(image.len(), self.pixels, "every image has the same size");
         self.images.extend_from_slice(image);
         self.labels.push(label);
     }
@@ -94,18 +120,23 @@ impl Split {
         self.labels.is_empty()
     }
 
+    /// Values per image.
+    pub fn pixels(&self) -> usize {
+        self.pixels
+    }
+
     /// All pixels, image after image.
-    pub fn images(&self) -> &[f32] {
+    pub fn images(&self) -> &[u8] {
         &self.images
     }
 
     /// The pixels of one image.
-    pub fn image(&self, index: usize) -> &[f32] {
+    pub fn image(&self, index: usize) -> &[u8] {
         &self.images[index * self.pixels..(index + 1) * self.pixels]
     }
 
     /// The label of each image.
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u16] {
         &self.labels
     }
 }

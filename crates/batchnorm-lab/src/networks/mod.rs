@@ -1,13 +1,46 @@
 //! Networks, written as a user of Burn and [`batchnorm_burn`] would write them.
 //!
-//! The plain twin is the same network without its norm layers. To add one: a file in this folder with a
-//! [`Classifier`], and a variant of [`Network`] that builds it.
+//! An [`Architecture`] says everything about a network but its weights, and builds a [`Model`]. The plain twin is the
+//! same network without its norm layers, from the same weights. Reading order:
+//!
+//! 1. [`Architecture`] and [`Model`];
+//! 2. `blocks`: what all networks are made of, and `pool`;
+//! 3. the networks: [`Mlp`], [`Lenet`], [`Vgg`], [`Resnet20`], [`Inception`];
+//! 4. [`Watch`]: what an activation gets to see;
+//! 5. [`Init`]: initial weights;
+//! 6. [`state`] and [`load_state`]: its tensors under PyTorch's names; [`to_onnx`]: all of it for other programs.
+//!
+//! To add a network: a file in this folder with a [`Classifier`], a variant of [`Network`] and of [`Model`], and its
+//! arms in [`Architecture::build`].
 
+mod architecture;
+mod blocks;
+mod inception;
+mod lenet;
 mod mlp;
+mod model;
+mod onnx;
+mod pool;
+mod resnet20;
+mod state;
+mod vgg;
+mod watch;
+mod weights;
 
-pub use mlp::{Mlp, MlpConfig};
+pub use architecture::{Architecture, ArchitectureError, Norm};
+pub use inception::Inception;
+pub use lenet::Lenet;
+pub use mlp::Mlp;
+pub use model::Model;
+pub use onnx::{Export, to_onnx};
+pub use resnet20::Resnet20;
+pub use state::{StateError, load_state, state};
+pub use vgg::Vgg;
+pub use watch::{Seen, Watch};
+pub use weights::Init;
 
 use batchnorm_burn::{BatchNorm, Error};
+use batchnorm_model::onnx::Value;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -18,6 +51,45 @@ named! {
     pub enum Network, "network" {
         /// Fully connected, the network of the paper's Figure 1.
         Mlp = "mlp",
+        /// Two convolutions of 5x5 and three linear maps, after LeNet-5.
+        Lenet = "lenet",
+        /// Four convolutions of 3x3 and two linear maps, after VGG.
+        Vgg = "vgg",
+        /// Nine residual blocks of two convolutions, the ResNet for small images.
+        Resnet20 = "resnet20",
+        /// Three Inception modules, after the paper's variant with batch normalization.
+        Inception = "inception",
+    }
+}
+
+impl Network {
+    /// The channels of the first stage with which a laptop trains the network on small images in minutes; 0 for
+    /// [`Network::Mlp`], which has units by layer instead.
+    pub const fn default_width(self) -> usize {
+        match self {
+            Self::Mlp => 0,
+            Self::Lenet => 6,
+            Self::Vgg => 8,
+            Self::Resnet20 => 4,
+            Self::Inception => 8,
+        }
+    }
+
+    /// What follows each hidden layer unless another is asked for: the paper's sigmoid, or ReLU after convolutions.
+    pub const fn default_activation(self) -> Activation {
+        match self {
+            Self::Mlp => Activation::Sigmoid,
+            Self::Lenet | Self::Vgg | Self::Resnet20 | Self::Inception => Activation::Relu,
+        }
+    }
+
+    /// How initial weights are drawn unless another way is asked for: the paper's small random numbers, or He's after
+    /// convolutions.
+    pub const fn default_init(self) -> Init {
+        match self {
+            Self::Mlp => Init::Normal,
+            Self::Lenet | Self::Vgg | Self::Resnet20 | Self::Inception => Init::He,
+        }
     }
 }
 
@@ -54,33 +126,18 @@ named! {
     }
 }
 
-/// What a network says of a batch of images.
-#[derive(Clone, Debug)]
-pub struct Observed {
-    /// `[batch, classes]`, before the softmax.
-    pub logits: Tensor<2>,
-    /// `[batch, units]`: the input of the activation in the last hidden layer.
-    pub last_inputs: Tensor<2>,
-}
-
 /// A network that puts images into classes.
 pub trait Classifier: Module {
-    /// Its batch-norm layers, from the input on.
-    fn norms(&self) -> Vec<&BatchNorm>;
+    /// Its batch-norm layers in the order of a forward pass, each by its name in the state: `layer1.0.bn1`.
+    fn norms(&self) -> Vec<(String, &BatchNorm)>;
 
-    /// `[batch, pixels]` to what the lab wants to see of it.
+    /// Images `[batch, channels, height, width]` to logits `[batch, classes]`, before the softmax.
     ///
     /// # Errors
     ///
     /// If a batch-norm layer refuses its input: a constant channel with eps 0, say.
-    fn observe(&self, images: Tensor<2>) -> Result<Observed, Error>;
+    fn forward(&self, images: Tensor<4>, watch: &mut Watch) -> Result<Tensor<2>, Error>;
 
-    /// `[batch, pixels]` to logits `[batch, classes]`.
-    ///
-    /// # Errors
-    ///
-    /// As [`observe`](Self::observe).
-    fn forward(&self, images: Tensor<2>) -> Result<Tensor<2>, Error> {
-        Ok(self.observe(images)?.logits)
-    }
+    /// Adds the nodes from images to logits to a graph; see [`to_onnx`].
+    fn export(&self, export: &mut Export, images: Value) -> Value;
 }

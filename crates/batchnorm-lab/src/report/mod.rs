@@ -3,9 +3,13 @@
 //! Reading order: [`headline`], [`rows`], [`command`], [`page`].
 
 mod chart;
+mod command;
+mod headline;
 mod page;
+mod rows;
 mod scale;
-mod summary;
 
+pub use command::command;
+pub use headline::headline;
 pub use page::page;
-pub use summary::{Row, command, headline, rows};
+pub use rows::{Row, columns, rows};

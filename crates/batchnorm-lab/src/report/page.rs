@@ -3,9 +3,11 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::{Chart, Line};
+use super::command::words;
+use super::headline::headline;
+use super::rows::{columns, name, rows};
 use super::scale::{Kind, Scale};
-use super::summary::{command, headline, rows};
-use crate::train::{Arm, Band, Metrics, Point, Settings};
+use crate::train::{Arm, Band, Inputs, Metrics, Point, Settings};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -15,7 +17,7 @@ const X_LABEL: &str = "training steps (logarithmic)";
 /// The report of a training run, as a page that needs nothing but itself.
 pub fn page(metrics: &Metrics) -> String {
     let settings = &metrics.settings;
-    let about = settings.data.about();
+    let about = &metrics.data;
     let title = format!("{} on {}, with and without batch normalization", settings.network, settings.data);
     let page = html! {
         (DOCTYPE)
@@ -37,10 +39,8 @@ pub fn page(metrics: &Metrics) -> String {
                     h2 { "What reaches the last hidden layer" }
                     p {
                         "The 15th, 50th and 85th percentile, over the test images, of the input of the "
-                        (settings.activation) " of one typical unit of the last hidden layer: unit "
-                        (metrics.typical_unit) " of " (settings.layers.last().copied().unwrap_or_default())
-                        ", counted from 0. Of all units it is the one whose input has the median standard deviation \
-                         under the initial weights, before training. Both charts have the same axes."
+                        (settings.activation) " of one typical unit of the last hidden layer. Of all units it is the \
+                         one whose input has the median standard deviation under the initial weights, before training."
                     }
                     div.charts { (percentiles(metrics)) }
                     h2 { "Settings" }
@@ -73,10 +73,10 @@ pub fn page(metrics: &Metrics) -> String {
 fn results(metrics: &Metrics) -> Markup {
     html! {
         table.results {
-            thead { tr { td {} th scope="col" { "without" } th scope="col" { "with batch normalization" } } }
+            thead { tr { td {} @for column in columns(metrics) { th scope="col" { (column) } } } }
             tbody {
                 @for row in rows(metrics) {
-                    tr { th scope="row" { (row.measure) } td { (row.plain) } td { (row.batch_norm) } }
+                    tr { th scope="row" { (row.measure) } @for value in row.values { td { (value) } } }
                 }
             }
         }
@@ -85,11 +85,11 @@ fn results(metrics: &Metrics) -> Markup {
 
 /// The command, its options kept in one piece each where lines break.
 fn repeat(settings: &Settings) -> Markup {
-    let command = command(settings);
-    let mut words = command.split(" --");
     html! {
-        (words.next().unwrap_or_default())
-        @for word in words { " " span { "--" (word) } }
+        @for (place, word) in words(settings).iter().enumerate() {
+            @if place > 0 { " " }
+            span { (word) }
+        }
     }
 }
 
@@ -117,20 +117,24 @@ fn shown(value: &serde_json::Value) -> String {
     }
 }
 
-const ARMS: [(Arm, &str, &str); 2] =
-    [(Arm::Plain, "without", "plain"), (Arm::BatchNorm, "with batch normalization", "batch-norm")];
+fn class(arm: Arm) -> &'static str {
+    match arm {
+        Arm::Plain => "plain",
+        Arm::BatchNorm => "batch-norm",
+    }
+}
 
 fn steps(metrics: &Metrics) -> Scale {
-    let curves = ARMS.iter().flat_map(|(arm, ..)| &metrics.runs.of(*arm).curve);
+    let curves = metrics.runs.trained().flat_map(|(_, run)| &run.curve);
     Scale::around(Kind::Log, curves.map(|point| point.step as f64))
 }
 
 fn curves(metrics: &Metrics, value: impl Fn(&Point) -> Option<f64>) -> Vec<Line> {
-    ARMS.map(|(arm, name, class)| {
-        let points = metrics.runs.of(arm).curve.iter().map(|point| (point.step as f64, value(point))).collect();
-        Line { name, class, points }
-    })
-    .into()
+    let line = |(arm, run): (Arm, &crate::train::Run)| {
+        let points = run.curve.iter().map(|point| (point.step as f64, value(point))).collect();
+        Line { name: name(arm), class: class(arm), points }
+    };
+    metrics.runs.trained().map(line).collect()
 }
 
 fn accuracy(metrics: &Metrics) -> Markup {
@@ -163,17 +167,17 @@ fn loss(metrics: &Metrics) -> Markup {
 }
 
 fn percentiles(metrics: &Metrics) -> Markup {
-    let lines = ARMS.map(|(arm, _, class)| band(&metrics.runs.of(arm).percentiles, class));
-    let y = Scale::around(Kind::Linear, lines.iter().flat_map(|lines| values(lines)));
-    let [plain, batch_norm] = lines;
-    let draw = |title, lines| {
-        let unit = "";
+    let last = |inputs: &[Inputs]| inputs.last().map_or(Vec::new(), |layer| layer.points.clone());
+    let lines: Vec<_> =
+        metrics.runs.trained().map(|(arm, run)| (name(arm), band(&last(&run.inputs), class(arm)))).collect();
+    let y = Scale::around(Kind::Linear, lines.iter().flat_map(|(_, lines)| values(lines)));
+    let draw = |title: String, lines| {
+        let (title, unit) = (&*title, "");
         Chart { title, x_label: X_LABEL, y_label: "input", x: steps(metrics), y, unit, decimals: 2, lines }
             .draw()
     };
     html! {
-        (draw("Input without batch normalization", plain))
-        (draw("Input with batch normalization", batch_norm))
+        @for (name, lines) in lines { (draw(format!("Input {name}"), lines)) }
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::figures::{Gradient, Inputs, NormFigures};
 use super::{Arm, Settings};
+use crate::data::About;
+use crate::evaluate::Score;
 
 /// The test accuracies whose first step is reported, with the names under which `steps_to` has them.
 pub const TARGETS: [(&str, f64); 3] = [("0.80", 0.80), ("0.90", 0.90), ("0.95", 0.95)];
@@ -16,16 +19,18 @@ pub struct Metrics {
     pub schema: u32,
     /// What the run depended on.
     pub settings: Settings,
-    /// The unit of the last hidden layer in `percentiles`: of all its units, the one whose input on the test set
-    /// has the median standard deviation under the initial weights, without batch normalization.
-    pub typical_unit: usize,
+    /// The data it was trained on.
+    pub data: About,
+    /// The step after which the run was interrupted; absent from the document if it came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted_at_step: Option<usize>,
     /// The twins.
     pub runs: Runs,
 }
 
 impl Metrics {
     /// The version of the document's form that this code writes.
-    pub const SCHEMA: u32 = 1;
+    pub const SCHEMA: u32 = 2;
 
     /// The document as text, indented, with a newline at the end.
     pub fn to_json(&self) -> String {
@@ -33,37 +38,60 @@ impl Metrics {
         text.push('\n');
         text
     }
+
+    /// The steps that the run has taken, or was asked for.
+    pub fn steps(&self) -> usize {
+        self.interrupted_at_step.unwrap_or(self.settings.steps)
+    }
 }
 
-/// The twins' runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The twins' runs; one that was not trained is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Runs {
     /// Without batch normalization.
-    pub plain: Run,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain: Option<Run>,
     /// With batch normalization.
-    pub batch_norm: Run,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_norm: Option<Run>,
 }
 
 impl Runs {
-    /// The run of one twin.
-    pub fn of(&self, arm: Arm) -> &Run {
+    /// The run of one twin, if it was trained.
+    pub fn of(&self, arm: Arm) -> Option<&Run> {
         match arm {
-            Arm::Plain => &self.plain,
-            Arm::BatchNorm => &self.batch_norm,
+            Arm::Plain => self.plain.as_ref(),
+            Arm::BatchNorm => self.batch_norm.as_ref(),
         }
     }
 
-    /// Whether neither twin came to its end.
-    pub fn both_diverged(&self) -> bool {
-        self.plain.diverged_at_step.is_some() && self.batch_norm.diverged_at_step.is_some()
+    /// Puts a twin's run in its place.
+    pub fn set(&mut self, arm: Arm, run: Run) {
+        match arm {
+            Arm::Plain => self.plain = Some(run),
+            Arm::BatchNorm => self.batch_norm = Some(run),
+        }
+    }
+
+    /// Every twin that was trained, the plain one first.
+    pub fn trained(&self) -> impl Iterator<Item = (Arm, &Run)> {
+        Arm::ALL.iter().filter_map(|&arm| Some((arm, self.of(arm)?)))
+    }
+
+    /// Whether no twin came to its end.
+    pub fn all_diverged(&self) -> bool {
+        self.trained().all(|(_, run)| run.diverged_at_step.is_some())
     }
 }
 
 /// What one twin did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// Test accuracy after the last step, under the statistics asked for; `None` if it diverged.
+    /// Accuracy on all test images after the last step, under the statistics asked for; `None` if it diverged or was
+    /// interrupted.
     pub final_test_accuracy: Option<f64>,
+    /// The loss that goes with it.
+    pub final_test_loss: Option<f64>,
     /// The best test accuracy of all evaluations.
     pub best_test_accuracy: Option<f64>,
     /// The first evaluated step with at least this test accuracy, by [`TARGETS`]' names.
@@ -79,10 +107,17 @@ pub struct Run {
     /// Steps whose batch statistics were not finite, or too large to be kept, and did not enter the running ones.
     #[serde(default)]
     pub skipped_updates: usize,
+    /// All test images under each kind of statistics, after the last step; only with batch normalization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<Gap>,
     /// Every evaluation.
     pub curve: Vec<Point>,
-    /// Of every evaluation, the input of the typical unit's activation.
-    pub percentiles: Vec<Band>,
+    /// The input of every activation, from the network's input on.
+    pub inputs: Vec<Inputs>,
+    /// The gradient of every weight matrix or kernel.
+    pub gradients: Vec<Gradient>,
+    /// Every batch-norm layer.
+    pub norms: Vec<NormFigures>,
 }
 
 impl Run {
@@ -91,39 +126,22 @@ impl Run {
         self.steps_to.get(target).copied().flatten()
     }
 
-    /// Seconds per training step.
-    pub fn seconds_per_step(&self, settings: &Settings) -> f64 {
-        self.seconds / self.diverged_at_step.unwrap_or(settings.steps) as f64
+    /// Seconds per training step, of a run of so many steps.
+    pub fn seconds_per_step(&self, steps: usize) -> f64 {
+        self.seconds / self.diverged_at_step.unwrap_or(steps).max(1) as f64
     }
 
-    /// Summarizes a curve. `last` is the accuracy of the final evaluation, `None` if there was none.
-    pub(super) fn summarize(
-        curve: Vec<Point>,
-        percentiles: Vec<Band>,
-        last: Option<f64>,
-        diverged_at_step: Option<usize>,
-    ) -> Self {
+    /// Works out what follows from the curve.
+    pub(super) fn summarize(&mut self) {
         let first = |target: f64| {
-            curve
+            self.curve
                 .iter()
                 .find(|point| point.test_accuracy.is_some_and(|found| found >= target))
                 .map(|point| point.step)
         };
-        Self {
-            final_test_accuracy: last,
-            best_test_accuracy: curve
-                .iter()
-                .filter_map(|point| point.test_accuracy)
-                .chain(last)
-                .reduce(f64::max),
-            steps_to: TARGETS.iter().map(|&(name, target)| (name.to_owned(), first(target))).collect(),
-            seconds: 0.0,
-            diverged_at_step,
-            failure: None,
-            skipped_updates: 0,
-            curve,
-            percentiles,
-        }
+        self.steps_to = TARGETS.iter().map(|&(name, target)| (name.to_owned(), first(target))).collect();
+        let evaluated = self.curve.iter().filter_map(|point| point.test_accuracy);
+        self.best_test_accuracy = evaluated.chain(self.final_test_accuracy).reduce(f64::max);
     }
 }
 
@@ -136,19 +154,20 @@ pub struct Point {
     pub train_loss: Option<f64>,
     /// The share of test images put into their class; `None` if the network's output is not finite.
     pub test_accuracy: Option<f64>,
+    /// Mean loss over the test images.
+    #[serde(default)]
+    pub test_loss: Option<f64>,
 }
 
-/// The input of one unit's activation over the test set.
+/// The gap between training and inference: one network, three kinds of statistics, the same test images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Band {
-    /// Steps taken so far.
-    pub step: usize,
-    /// The 15th percentile.
-    pub p15: f64,
-    /// The median.
-    pub p50: f64,
-    /// The 85th percentile.
-    pub p85: f64,
+pub struct Gap {
+    /// The running averages kept in training.
+    pub running: Score,
+    /// Each batch's own statistics, in batches of the training's size.
+    pub batch: Score,
+    /// The paper's Algorithm 2 over training batches.
+    pub population: Score,
 }
 
 /// `None` for what JSON has no number for.
@@ -160,14 +179,19 @@ pub(super) fn finite(number: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
+    fn run(curve: Vec<Point>, last: Option<f64>) -> Run {
+        let mut run = Run { curve, final_test_accuracy: last, ..Run::default() };
+        run.summarize();
+        run
+    }
+
     fn point(step: usize, accuracy: f64) -> Point {
-        Point { step, train_loss: Some(1.0), test_accuracy: finite(accuracy) }
+        Point { step, train_loss: Some(1.0), test_accuracy: finite(accuracy), test_loss: None }
     }
 
     #[test]
     fn steps_to_is_the_first_evaluated_step_that_reaches_the_accuracy() {
-        let curve = vec![point(10, 0.5), point(20, 0.9), point(30, 0.85), point(40, 0.92)];
-        let run = Run::summarize(curve, Vec::new(), Some(0.92), None);
+        let run = run(vec![point(10, 0.5), point(20, 0.9), point(30, 0.85), point(40, 0.92)], Some(0.92));
         assert_eq!(run.steps_to("0.80"), Some(20));
         assert_eq!(run.steps_to("0.90"), Some(20));
         assert_eq!(run.steps_to("0.95"), None);
@@ -176,18 +200,26 @@ mod tests {
 
     #[test]
     fn exactly_nine_tenths_of_the_test_images_are_90_percent() {
-        let run = Run::summarize(vec![point(10, 324.0 / 360.0)], Vec::new(), None, None);
-        assert_eq!(run.steps_to("0.90"), Some(10));
+        assert_eq!(run(vec![point(10, 324.0 / 360.0)], None).steps_to("0.90"), Some(10));
     }
 
     #[test]
     fn what_is_not_finite_is_null() {
-        let run = Run::summarize(vec![point(10, f64::NAN)], Vec::new(), None, Some(10));
+        let mut run = run(vec![point(10, f64::NAN)], None);
+        run.diverged_at_step = Some(10);
         let json = serde_json::to_value(&run).unwrap();
         assert!(json["curve"][0]["test_accuracy"].is_null());
         assert!(json["best_test_accuracy"].is_null());
         assert!(json["final_test_accuracy"].is_null());
         assert_eq!(json["diverged_at_step"], 10);
         assert!(json["steps_to"]["0.95"].is_null());
+    }
+
+    #[test]
+    fn a_twin_that_was_not_trained_is_absent() {
+        let runs = Runs { batch_norm: Some(Run::default()), plain: None };
+        let json = serde_json::to_value(&runs).unwrap();
+        assert!(json.get("plain").is_none());
+        assert_eq!(runs.trained().map(|(arm, _)| arm).collect::<Vec<_>>(), [Arm::BatchNorm]);
     }
 }

@@ -1,13 +1,14 @@
-//! How a caller watches training.
+//! How a caller watches training, and ends it.
 
 use super::{Arm, Point, Settings};
+use crate::data::About;
 
 /// Told of what happens while it happens. Every method does nothing unless implemented.
 pub trait Observer {
-    /// Training begins.
-    fn started(&mut self, _settings: &Settings) {}
+    /// Training begins, or goes on after so many steps.
+    fn started(&mut self, _settings: &Settings, _data: &About, _steps_before: usize) {}
 
-    /// Both twins have taken this step, the first being 1.
+    /// Every twin has taken this step, the first being 1.
     fn stepped(&mut self, _step: usize) {}
 
     /// One twin was evaluated.
@@ -15,6 +16,14 @@ pub trait Observer {
 
     /// One twin's loss or output was no longer finite; it stops here.
     fn diverged(&mut self, _arm: Arm, _step: usize) {}
+
+    /// Asked after every step: whether to end the run here, with what was measured so far.
+    fn wants_to_stop(&mut self) -> bool {
+        false
+    }
+
+    /// The steps are done; what follows takes a while: "evaluating", say.
+    fn finishing(&mut self, _what: &str) {}
 
     /// Training is over.
     fn finished(&mut self) {}

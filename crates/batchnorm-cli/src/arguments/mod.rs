@@ -1,0 +1,79 @@
+//! The command line.
+
+mod evaluate;
+mod train;
+
+pub use evaluate::EvaluateArguments;
+pub use train::TrainArguments;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+const ABOUT: &str = "Batch normalization, measured: train with and without it, and see the difference.";
+
+const EXAMPLES: &str = "\
+Examples:
+  batchnorm train                      the paper's Figure 1 on the embedded digits, in seconds
+  batchnorm train --data mnist --network lenet
+  batchnorm train --resume runs/X      go on after an interruption
+  batchnorm evaluate runs/X/batch_norm.safetensors --data mnist
+  batchnorm train --help               all options";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, even if one of the twins diverged: that is a result
+  1    the answer is bad news: every twin diverged, a model's outputs are not finite
+  2    wrong options, unreadable input, or a folder that cannot be used
+  130  interrupted by Ctrl-C or a signal to end; what was measured is kept";
+
+#[derive(Debug, Parser)]
+#[command(name = "batchnorm", version, about = ABOUT, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train two networks, without and with batch normalization, and compare them
+    #[command(long_about = train::ABOUT, after_help = train::EXAMPLES)]
+    Train(Box<TrainArguments>),
+    /// Score a saved model on test images, or ask it about images
+    #[command(long_about = evaluate::ABOUT, after_help = evaluate::EXAMPLES)]
+    Evaluate(Box<EvaluateArguments>),
+}
+
+/// Where data sets are kept, and whether they may be downloaded.
+#[derive(Args, Debug)]
+pub struct DataArguments {
+    /// Folder that downloaded data sets are kept in [default: batchnorm in the user's cache folder]
+    #[arg(long, value_name = "DIR", env = "BATCHNORM_CACHE")]
+    pub cache: Option<PathBuf>,
+
+    /// Download nothing
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Parses one of the lab's names; clap lists the others where there is no such name.
+fn names<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + FromStr + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(|&choice| name(choice)))
+        .map(|found| found.parse().ok().expect("the lab knows its own names"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

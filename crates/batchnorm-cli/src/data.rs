@@ -1,0 +1,18 @@
+//! Loading the data that a command names.
+
+use batchnorm_lab::data::{Access, Dataset, Source};
+
+use crate::arguments::DataArguments;
+use crate::progress::DataProgress;
+
+/// Loads a data set, downloading it into the user's cache folder where that is allowed and needed.
+pub fn load(source: &Source, arguments: &DataArguments, progress: bool) -> anyhow::Result<Dataset> {
+    let cache = arguments.cache.clone().or_else(|| Some(dirs::cache_dir()?.join("batchnorm")));
+    let mut progress = DataProgress::new(progress);
+    let mut access = match &cache {
+        Some(cache) if arguments.offline => Access::offline(cache),
+        Some(cache) => Access::online(cache, &mut progress),
+        None => Access::none(),
+    };
+    Ok(source.load(&mut access)?)
+}

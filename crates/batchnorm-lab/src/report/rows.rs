@@ -1,0 +1,124 @@
+//! The table of results.
+
+use crate::train::{Arm, Metrics, Run, TARGETS};
+
+/// One line of the table of results: the same measure of every twin that was trained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What was measured.
+    pub measure: String,
+    /// Its values, in the order of [`columns`].
+    pub values: Vec<String>,
+}
+
+/// A twin as a column of a table and a line of a chart has it.
+pub(super) fn name(arm: Arm) -> &'static str {
+    match arm {
+        Arm::Plain => "without",
+        Arm::BatchNorm => "with batch normalization",
+    }
+}
+
+/// What the columns of the table of results are called: one for each twin that was trained, the plain one first.
+pub fn columns(metrics: &Metrics) -> Vec<String> {
+    metrics.runs.trained().map(|(arm, _)| name(arm).to_owned()).collect()
+}
+
+/// The table of results.
+pub fn rows(metrics: &Metrics) -> Vec<Row> {
+    let row = |measure: &str, show: &dyn Fn(&Run) -> String| Row {
+        measure: measure.to_owned(),
+        values: metrics.runs.trained().map(|(_, run)| show(run)).collect(),
+    };
+    let mut rows: Vec<Row> = TARGETS
+        .iter()
+        .map(|(name, target)| {
+            row(&format!("steps to {:.0} % test accuracy", target * 100.0), &|run| match run.steps_to(name) {
+                Some(steps) => steps.to_string(),
+                None if metrics.interrupted_at_step.is_some() => "not yet".to_owned(),
+                None => "never".to_owned(),
+            })
+        })
+        .collect();
+    rows.push(row("best test accuracy", &|run| percent(run.best_test_accuracy)));
+    let diverged = |run: &Run| run.diverged_at_step.map(|step| format!("diverged at step {step}"));
+    if metrics.interrupted_at_step.is_some() {
+        let last = |run: &Run| run.curve.last().copied();
+        rows.push(row("last test accuracy", &|run| {
+            diverged(run).unwrap_or_else(|| percent(last(run).and_then(|point| point.test_accuracy)))
+        }));
+        rows.push(row("last test loss", &|run| plain_loss(last(run).and_then(|point| point.test_loss))));
+    } else {
+        rows.push(row("final test accuracy", &|run| {
+            diverged(run).unwrap_or_else(|| percent(run.final_test_accuracy))
+        }));
+        rows.push(row("final test loss", &|run| plain_loss(run.final_test_loss)));
+    }
+    rows.push(row("time per step", &|run| duration(run.seconds_per_step(metrics.steps()))));
+    rows
+}
+
+/// An accuracy as a percentage.
+pub(super) fn percent(accuracy: Option<f64>) -> String {
+    accuracy.map_or_else(none, |accuracy| format!("{:.2} %", accuracy * 100.0))
+}
+
+/// A loss with four digits that say something, however small.
+pub(super) fn plain_loss(loss: Option<f64>) -> String {
+    loss.map_or_else(none, |loss| if loss < 1e-3 { format!("{loss:.2e}") } else { format!("{loss:.4}") })
+}
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds >= 1.0 { format!("{seconds:.3} s") } else { format!("{:.3} ms", seconds * 1e3) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::headline::tests::{both, interrupted, run};
+    use super::*;
+
+    fn find<'a>(rows: &'a [Row], measure: &str) -> &'a [String] {
+        &rows.iter().find(|row| row.measure == measure).unwrap_or_else(|| panic!("{measure}: {rows:?}")).values
+    }
+
+    #[test]
+    fn the_table_says_never_and_diverged() {
+        let metrics = both(run(Some(40), None), run(None, Some(9)));
+        let rows = rows(&metrics);
+        assert_eq!(columns(&metrics), ["without", "with batch normalization"]);
+        assert_eq!(find(&rows, "steps to 90 % test accuracy"), ["never", "40"]);
+        assert_eq!(find(&rows, "final test accuracy"), ["diverged at step 9", "50.00 %"]);
+        assert_eq!(find(&rows, "final test loss"), ["none", "0.7000"]);
+        assert_eq!(find(&rows, "time per step")[1], "0.200 ms");
+    }
+
+    #[test]
+    fn one_twin_has_one_column() {
+        let mut metrics = both(run(Some(40), None), run(None, None));
+        metrics.runs.plain = None;
+        assert_eq!(columns(&metrics), ["with batch normalization"]);
+        assert!(rows(&metrics).iter().all(|row| row.values.len() == 1));
+    }
+
+    #[test]
+    fn an_interrupted_run_has_last_figures_for_final_ones() {
+        let rows = rows(&interrupted(both(run(Some(10), None), run(None, None)), 10));
+        assert_eq!(find(&rows, "last test accuracy"), ["50.00 %", "50.00 %"]);
+        assert_eq!(find(&rows, "steps to 90 % test accuracy"), ["not yet", "10"]);
+        assert!(!rows.iter().any(|row| row.measure.starts_with("final")));
+        assert_eq!(find(&rows, "time per step")[0], "100.000 ms");
+    }
+
+    #[test]
+    fn small_losses_keep_their_digits() {
+        assert_eq!(
+            [0.00012345, 0.12345, 2.3].map(|loss| plain_loss(Some(loss))),
+            ["1.23e-4", "0.1235", "2.3000"]
+        );
+        assert_eq!(duration(1.5), "1.500 s");
+    }
+}

@@ -1,0 +1,198 @@
+//! Settings that make no sense are refused before anything is computed.
+
+use super::{Arm, Optimizer, Settings};
+use crate::data::Dataset;
+use crate::networks::{ArchitectureError, Init, Network};
+
+/// The most threads: beyond it, starting them takes longer than a run.
+const MOST_THREADS: usize = 1024;
+
+impl Settings {
+    /// Checks the settings against the data set they name.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that makes no sense.
+    pub fn validate(&self, data: &Dataset) -> Result<(), SettingsError> {
+        use SettingsError as E;
+        let positive = |number: f64| number.is_finite() && number > 0.0;
+        if self.steps == 0 {
+            return Err(E::Steps);
+        }
+        if self.eval_every == 0 || self.eval_every > self.steps {
+            return Err(E::EvalEvery { found: self.eval_every, steps: self.steps });
+        }
+        if self.eval_images == 0 {
+            return Err(E::EvalImages);
+        }
+        if self.batch_size < 2 {
+            return Err(E::SmallBatch { found: self.batch_size });
+        }
+        if self.batch_size > data.train.len() {
+            let data_name = self.data.to_string();
+            return Err(E::LargeBatch { found: self.batch_size, images: data.train.len(), data: data_name });
+        }
+        if !positive(self.learning_rate) {
+            return Err(E::LearningRate { found: self.learning_rate });
+        }
+        if self.schedule.decays() && self.decay_every == 0 {
+            return Err(E::DecayEvery);
+        }
+        if self.schedule.decays() && !positive(self.decay_factor) {
+            return Err(E::DecayFactor { found: self.decay_factor });
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return Err(E::WeightDecay { found: self.weight_decay });
+        }
+        if self.init == Init::Normal && !(self.init_std.is_finite() && self.init_std >= 0.0) {
+            return Err(E::InitStd { found: self.init_std });
+        }
+        if !(0.0..1.0).contains(&self.sgd_momentum) {
+            return Err(E::SgdMomentum { found: self.sgd_momentum });
+        }
+        if self.sgd_momentum != 0.0 && self.optimizer != Optimizer::Sgd {
+            return Err(E::MomentumWithoutSgd { optimizer: self.optimizer });
+        }
+        if self.binarize && self.standardize {
+            return Err(E::BinarizeAndStandardize);
+        }
+        if self.threads == 0 || self.threads > MOST_THREADS {
+            return Err(E::Threads { found: self.threads });
+        }
+        self.batch_norm().validate()?;
+        self.architecture(data, Arm::BatchNorm).validate()?;
+        Ok(())
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// No steps.
+    #[error("expected at least 1 step of training, found 0")]
+    Steps,
+    /// An interval between evaluations that holds none.
+    #[error("expected an evaluation every 1 to {steps} steps (the run has {steps}), found every {found}")]
+    EvalEvery {
+        /// The interval asked for.
+        found: usize,
+        /// The steps asked for.
+        steps: usize,
+    },
+    /// Evaluations that look at nothing.
+    #[error("expected at least 1 test image to evaluate on, found 0")]
+    EvalImages,
+    /// A batch that has no variance.
+    #[error(
+        "batch normalization needs a batch size of at least 2, found {found}: one image has no variance; \
+         60 is the default"
+    )]
+    SmallBatch {
+        /// The size asked for.
+        found: usize,
+    },
+    /// A batch larger than the training set.
+    #[error("batch size {found} is more than the {images} training images of `{data}`; use at most {images}")]
+    LargeBatch {
+        /// The size asked for.
+        found: usize,
+        /// The training images there are.
+        images: usize,
+        /// The data set.
+        data: String,
+    },
+    /// A learning rate that is not positive.
+    #[error("the learning rate must be a finite number > 0, found {found}")]
+    LearningRate {
+        /// The rate asked for.
+        found: f64,
+    },
+    /// A schedule that decays every 0 steps.
+    #[error("expected the learning rate to decay every 1 or more steps, found every 0")]
+    DecayEvery,
+    /// A factor that is not positive.
+    #[error(
+        "the factor of the learning rate's decay must be a finite number > 0, found {found}; 0.1 is the default"
+    )]
+    DecayFactor {
+        /// The factor asked for.
+        found: f64,
+    },
+    /// A weight decay that is negative.
+    #[error("weight decay must be a finite number >= 0, found {found}; 0.0005 is a usual one, 0 is none")]
+    WeightDecay {
+        /// The decay asked for.
+        found: f64,
+    },
+    /// A standard deviation that is negative.
+    #[error("the standard deviation of the initial weights must be a finite number >= 0, found {found}")]
+    InitStd {
+        /// The deviation asked for.
+        found: f64,
+    },
+    /// A momentum outside [0, 1).
+    #[error("the momentum of SGD must be in [0, 1), found {found}")]
+    SgdMomentum {
+        /// The momentum asked for.
+        found: f64,
+    },
+    /// SGD's momentum for another optimizer.
+    #[error("the momentum of SGD does not apply to `{optimizer}`; leave it out or use the optimizer `sgd`")]
+    MomentumWithoutSgd {
+        /// The optimizer asked for.
+        optimizer: Optimizer,
+    },
+    /// Two things done to pixels that contradict each other.
+    #[error("pixels can be made binary or be standardized, not both; leave one out")]
+    BinarizeAndStandardize,
+    /// No threads, or more than any machine has.
+    #[error("expected at least 1 thread and at most {MOST_THREADS}, found {found}")]
+    Threads {
+        /// The number asked for.
+        found: usize,
+    },
+    /// A network that cannot be built, or not for these images.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    /// What the engine refuses.
+    #[error(transparent)]
+    BatchNorm(#[from] batchnorm::Error),
+}
+
+impl SettingsError {
+    /// The field of [`Settings`] that is wrong.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::EvalEvery { .. } => "eval_every",
+            Self::EvalImages => "eval_images",
+            Self::SmallBatch { .. } | Self::LargeBatch { .. } => "batch_size",
+            Self::LearningRate { .. } => "learning_rate",
+            Self::DecayEvery => "decay_every",
+            Self::DecayFactor { .. } => "decay_factor",
+            Self::WeightDecay { .. } => "weight_decay",
+            Self::InitStd { .. } => "init_std",
+            Self::SgdMomentum { .. } | Self::MomentumWithoutSgd { .. } => "sgd_momentum",
+            Self::BinarizeAndStandardize => "standardize",
+            Self::Threads { .. } => "threads",
+            Self::Architecture(error) => of_architecture(error),
+            Self::BatchNorm(batchnorm::Error::InvalidMomentum { .. }) => "bn_momentum",
+            Self::BatchNorm(_) => "bn_eps",
+        }
+    }
+}
+
+fn of_architecture(error: &ArchitectureError) -> &'static str {
+    use ArchitectureError as E;
+    match error {
+        E::EmptyImages { .. } | E::Classes { .. } => "data",
+        E::Layers { .. } | E::LayersOf { .. } | E::TooManyWeights { network: Network::Mlp, .. } => "layers",
+        E::WidthOfMlp { .. } | E::Width { .. } | E::TooManyWeights { .. } => "width",
+        E::SmallImages { .. } => "network",
+        E::ZeroGamma { .. } | E::ZeroGammaAfterActivation => "zero_gamma",
+        E::InitStd { .. } => "init_std",
+        E::BatchNorm(batchnorm::Error::InvalidMomentum { .. }) => "bn_momentum",
+        E::BatchNorm(_) => "bn_eps",
+    }
+}
