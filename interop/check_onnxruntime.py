@@ -3,6 +3,8 @@
     python interop/check_onnxruntime.py runs/X/batch_norm.onnx IMAGES...
 """
 
+import sys
+
 import onnx
 import onnxruntime
 
@@ -12,7 +14,10 @@ import comparison
 def main():
     options = comparison.arguments(__doc__.splitlines()[0], ".onnx")
     # By ONNX's own rules, with the shape of every value worked out.
-    onnx.checker.check_model(options.model, full_check=True)
+    try:
+        onnx.checker.check_model(options.model, full_check=True)
+    except (OSError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        sys.exit(f"error: expected an ONNX model in {options.model}, found none: {error}")
     session = onnxruntime.InferenceSession(options.model, providers=["CPUExecutionProvider"])
     description = comparison.described(session.get_modelmeta().custom_metadata_map)
 

@@ -44,7 +44,10 @@ def check(options, description, programs):
     """
     names, pixels = [], []
     for path in options.images:
-        of_file = images.read(path, description["architecture"]["dims"])
+        try:
+            of_file = images.read(path, description["architecture"]["dims"])
+        except (OSError, ValueError) as error:
+            sys.exit(f"error: {error}")
         names += of_file[0]
         pixels.append(of_file[1])
     x = images.preprocess(numpy.concatenate(pixels), description["preprocessing"])
@@ -66,7 +69,7 @@ def check(options, description, programs):
             sys.exit(f"error: expected logits of shape {ours.shape} from {name}, found {theirs.shape}")
         off = (numpy.abs(theirs - ours).max(axis=1) / largest).max()
         other_classes = int((theirs.argmax(axis=1) != ours.argmax(axis=1)).sum())
-        print(f"{name:<24} off by at most {off:.1e} of the largest logit; {other_classes} images in another class")
+        print(f"{name:<24}  off by at most {off:.1e} of the largest logit; {other_classes} images in another class")
         # Not a number is no agreement either.
         failed |= place == 0 and not off <= options.tolerance
     network = description["architecture"]["network"]

@@ -15,19 +15,19 @@ const MISUSE: u8 = 2;
 
 /// Reports an error, in the form in which clap reports its own.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    anstream::eprintln!("{RED}error:{RED:#} {error}");
+    crate::output::tell(&format!("{RED}error:{RED:#} {error}"));
     for cause in error.chain().skip(1) {
-        anstream::eprintln!("  caused by: {cause}");
+        crate::output::tell(&format!("  caused by: {cause}"));
     }
     if let Some(way_out) = way_out(error) {
-        anstream::eprintln!("\n{BOLD}help:{BOLD:#} {way_out}");
+        crate::output::tell(&format!("\n{BOLD}help:{BOLD:#} {way_out}"));
     }
     ExitCode::from(MISUSE)
 }
 
 /// Warns of something allowed but rarely meant.
 pub fn warn(text: &str) {
-    anstream::eprintln!("{YELLOW}warning:{YELLOW:#} {text}");
+    crate::output::tell(&format!("{YELLOW}warning:{YELLOW:#} {text}"));
 }
 
 /// Options that make no sense together; the text says what to do.

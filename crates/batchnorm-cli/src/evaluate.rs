@@ -11,13 +11,17 @@ use crate::error::Misuse;
 use crate::progress::EvaluationProgress;
 use crate::{data, output, table};
 
+/// So many threads are more than any machine has, and starting them takes longer than any evaluation.
+const MOST_THREADS: usize = 1025;
+
 pub fn run(arguments: &EvaluateArguments) -> anyhow::Result<ExitCode> {
     let threads = arguments.threads.unwrap_or(0);
-    if arguments.threads == Some(0) {
-        return Err(Misuse(
-            "expected at least 1 thread, found 0; leave --threads out for one a core".to_owned(),
-        )
-        .into());
+    if let Some(found @ (0 | MOST_THREADS..)) = arguments.threads {
+        let most = MOST_THREADS - 1;
+        let text = format!(
+            "expected at least 1 thread and at most {most}, found {found}; leave --threads out for one a core"
+        );
+        return Err(Misuse(text).into());
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     pool.install(|| match &arguments.data {
@@ -28,7 +32,7 @@ pub fn run(arguments: &EvaluateArguments) -> anyhow::Result<ExitCode> {
 
 fn score(arguments: &EvaluateArguments) -> anyhow::Result<ExitCode> {
     let source = arguments.data.as_ref().expect("clap asks for data or images");
-    let model = AnyModel::read(&arguments.model)?;
+    let model = read(arguments)?;
     let data = data::load(source, &arguments.access, !arguments.no_progress)?;
     let mut progress = EvaluationProgress::new(!arguments.no_progress);
     let evaluation = evaluate(model, &data, arguments.statistics, arguments.batch_size, &mut progress)?;
@@ -68,7 +72,7 @@ struct Predictions<'a> {
 }
 
 fn probabilities(arguments: &EvaluateArguments) -> anyhow::Result<ExitCode> {
-    let mut model = AnyModel::read(&arguments.model)?;
+    let mut model = read(arguments)?;
     let description = model.description().clone();
     let mut images = Vec::new();
     for path in &arguments.predict {
@@ -90,4 +94,14 @@ fn json<T: Serialize>(document: &T) -> String {
     let mut text = serde_json::to_string_pretty(document).expect("numbers, strings and lists have a JSON form");
     text.push('\n');
     text
+}
+
+/// Reads the model. The library that reads ONNX files panics on some that are damaged; that is an error as any other,
+/// and its trace is not for users.
+fn read(arguments: &EvaluateArguments) -> anyhow::Result<AnyModel> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let model = AnyModel::read(&arguments.model);
+    std::panic::set_hook(hook);
+    Ok(model?)
 }

@@ -14,7 +14,7 @@ pub fn flag() -> Arc<AtomicBool> {
         if set.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED.into());
         }
-        anstream::eprintln!("\nstopping after this step; once more to stop at once");
+        crate::output::tell("\nstopping here, and keeping what was measured; once more to stop at once");
     });
     if let Err(error) = handled {
         crate::error::warn(&format!("Ctrl-C will lose what follows the last checkpoint: {error}"));

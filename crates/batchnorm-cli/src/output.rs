@@ -1,4 +1,4 @@
-//! The standard output.
+//! The standard output, and the standard error.
 
 use std::io::{self, Write};
 
@@ -9,4 +9,9 @@ pub fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Tells the user something on the standard error, where there is one: what is done is done all the same.
+pub fn tell(text: &str) {
+    let _ = anstream::stderr().write_all(format!("{text}\n").as_bytes());
 }

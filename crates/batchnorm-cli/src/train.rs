@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anstyle::Style;
+use anyhow::Context;
 use batchnorm_lab::saved::SavedModel;
 use batchnorm_lab::train::{Arm, Checkpoint, CheckpointError, Keep, Metrics, Trained, go_on, train};
 use batchnorm_lab::{RunFolder, report};
@@ -15,6 +16,8 @@ use crate::{data, error, interrupt, output, table};
 
 /// Where runs go that were given no folder.
 const RUNS: &str = "runs";
+/// The models that a run may leave.
+const MODELS: [&str; 3] = ["plain.safetensors", "batch_norm.safetensors", "batch_norm.onnx"];
 
 pub fn run(arguments: &TrainArguments) -> anyhow::Result<ExitCode> {
     let (folder, trained) = match &arguments.resume {
@@ -25,6 +28,10 @@ pub fn run(arguments: &TrainArguments) -> anyhow::Result<ExitCode> {
     let json = metrics.to_json();
     let mut written = vec![("metrics", folder.write("metrics.json", &json)?)];
     written.push(("report", folder.write("report.html", &report::page(&metrics))?));
+    // A twin that diverged after an interruption has left the models of before.
+    for file in MODELS {
+        folder.remove(file)?;
+    }
     for model in &models {
         written.extend(save(&folder, model)?);
     }
@@ -34,8 +41,8 @@ pub fn run(arguments: &TrainArguments) -> anyhow::Result<ExitCode> {
         output::print(&summary(&metrics, &written))?;
     }
     if metrics.interrupted_at_step.is_some() {
-        let again = format!("batchnorm train --resume {}", folder.path().display());
-        anstream::eprintln!("interrupted; go on with: {again}");
+        let again = report::resume(folder.path());
+        output::tell(&format!("interrupted; go on with: {again}"));
         return Ok(ExitCode::from(interrupt::INTERRUPTED));
     }
     Ok(if metrics.runs.all_diverged() { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -74,7 +81,9 @@ fn resume(arguments: &TrainArguments, path: &Path) -> anyhow::Result<(RunFolder,
     }
     let checkpoint = checkpoint.going_on(arguments.steps(), arguments.threads())?;
     let source = checkpoint.settings().data.clone();
-    let data = data::load(&source, &arguments.access, !arguments.no_progress)?;
+    let data = data::load(&source, &arguments.access, !arguments.no_progress).with_context(|| {
+        format!("the run was started with `--data {source}`: go on from the folder in which it was started")
+    })?;
     let keep = Keep { path: folder.checkpoint(), every: checkpoint.every() };
     let mut progress = TrainingProgress::new(!arguments.no_progress, interrupt::flag());
     let trained = go_on(&checkpoint, &data, Some(&keep), &mut progress)?;

@@ -115,6 +115,12 @@ fn bad_input_is_one_clear_error_and_exit_code_2() {
     fs::write(path.join("cut.safetensors"), &whole[..whole.len() - 7]).unwrap();
     let whole = fs::read(path.join("run/batch_norm.onnx")).unwrap();
     fs::write(path.join("cut.onnx"), &whole[..whole.len() / 2]).unwrap();
+    // A node whose input nobody gives.
+    let text_of = |bytes: &[u8], from: &[u8], to: &[u8]| {
+        let place = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        [&bytes[..place], to, &bytes[place + from.len()..]].concat()
+    };
+    fs::write(path.join("nodes.onnx"), text_of(&whole, b"\x0a\x01x", b"\x0a\x01q")).unwrap();
     // The header's length, then a header without metadata.
     fs::write(path.join("bare.safetensors"), b"\x02\0\0\0\0\0\0\0{}").unwrap();
     let model = "evaluate run/batch_norm.safetensors";
@@ -132,6 +138,8 @@ fn bad_input_is_one_clear_error_and_exit_code_2() {
         (format!("{model} --data digits --statistics mean"), "running, batch, population"),
         (format!("{model} --data digits --batch-size 0"), "at least 1"),
         (format!("{model} --data digits --threads 0"), "at least 1 thread"),
+        (format!("{model} --data digits --threads 5000"), "at most 1024"),
+        ("evaluate nodes.onnx --data digits".to_owned(), "nodes.onnx"),
         (format!("{model} --predict wide.pgm"), "8x8"),
         (format!("{model} --predict text.png"), "text.png"),
         (format!("{model} --predict nowhere.png"), "nowhere.png"),
@@ -164,4 +172,96 @@ fn other_data_than_the_models_are_refused_by_their_dimensions() {
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
     assert!(error.contains("1x8x8 in 10 classes") && error.contains("1x8x9 in 2 classes"), "{error}");
+}
+
+/// A folder of images in two classes, dark and bright, with a part to test on.
+fn two_classes(folder: &Path, names: [&str; 2]) {
+    for part in ["train", "test"] {
+        for (class, name) in names.iter().enumerate() {
+            let of_class = folder.join(part).join(name);
+            fs::create_dir_all(&of_class).unwrap();
+            for number in 0..24 {
+                let mut bytes = b"P5\n6 6\n255\n".to_vec();
+                let bright = if class == 0 { 20 } else { 160 };
+                bytes.extend((0..36).map(|pixel| bright + (pixel * 7 + number * 13) as u8 % 60));
+                fs::write(of_class.join(format!("{number}.pgm")), bytes).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn test_images_that_come_class_by_class_are_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    two_classes(&folder.path().join("images"), ["dark", "light"]);
+    let line =
+        "train --data images --layers 8 --steps 100 --batch-size 12 --eval-images 12 --out run --threads 1";
+    let metrics = json(folder.path(), line);
+    let run = &metrics["runs"]["batch_norm"];
+    // A batch of one class would have no bright images to tell from dark ones.
+    assert!(run["statistics"]["batch"]["accuracy"].as_f64().unwrap() > 0.9, "{}", run["statistics"]);
+    let model = "evaluate run/batch_norm.safetensors --data images --statistics batch --batch-size 12";
+    assert!(json(folder.path(), model)["accuracy"].as_f64().unwrap() > 0.9);
+}
+
+#[test]
+fn classes_go_by_their_names_and_other_names_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = |name: &str| folder.path().join(name);
+    two_classes(&images("images"), ["dark", "light"]);
+    two_classes(&images("other"), ["dark", "bright"]);
+    let line = "train --data images --layers 8 --steps 100 --batch-size 12 --out run --threads 1";
+    assert_eq!(json(folder.path(), line)["runs"]["plain"]["final_test_accuracy"], 1.0);
+    // The same classes, numbered the other way round: dark is called light, which is the first in the alphabet no more.
+    fs::create_dir_all(images("swapped")).unwrap();
+    for part in ["train", "test"] {
+        for (from, to) in [("dark", "light"), ("light", "dark")] {
+            let of_class = images("swapped").join(part).join(to);
+            fs::create_dir_all(&of_class).unwrap();
+            for image in fs::read_dir(images("images").join(part).join(from)).unwrap() {
+                let image = image.unwrap();
+                fs::copy(image.path(), of_class.join(image.file_name())).unwrap();
+            }
+        }
+    }
+    assert_eq!(json(folder.path(), "evaluate run/plain.safetensors --data images")["accuracy"], 1.0);
+    assert_eq!(json(folder.path(), "evaluate run/plain.safetensors --data swapped")["accuracy"], 0.0);
+    let output = batchnorm(folder.path(), "evaluate run/plain.safetensors --data other");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error.contains("dark, light") && error.contains("bright, dark"), "{error}");
+}
+
+#[test]
+fn a_pixel_means_the_same_in_data_of_another_white() {
+    let folder = trained("--steps 300");
+    // The digits have 16 for white, and images have 255: the same picture must get the same answer.
+    pgm(&folder.path().join("a.pgm"), [8, 8]);
+    let predicted = json(folder.path(), "evaluate run/plain.safetensors --predict a.pgm");
+    let label = predicted["predictions"][0]["label"].as_u64().unwrap();
+    for part in ["train", "test"] {
+        for class in 0..10 {
+            let of_class = folder.path().join("images").join(part).join(class.to_string());
+            fs::create_dir_all(&of_class).unwrap();
+            pgm(&of_class.join("a.pgm"), [8, 8]);
+        }
+    }
+    let found = json(folder.path(), "evaluate run/plain.safetensors --data images");
+    assert_eq!(found["accuracy"], 0.1, "every image is put into class {label}");
+    let probability = |class: usize| predicted["predictions"][0]["probabilities"][class].as_f64().unwrap();
+    let loss = -(0..10).map(|class| probability(class).ln()).sum::<f64>() / 10.0;
+    assert!((found["loss"].as_f64().unwrap() / loss - 1.0).abs() < 1e-9, "{found} {loss}");
+}
+
+#[test]
+fn a_twin_that_diverges_after_an_interruption_leaves_no_model_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "train --activation relu --learning-rate 60 --sgd-momentum 0.5 --steps 3 --eval-every 3 --threads 1 --out run";
+    assert_eq!(batchnorm(folder.path(), line).status.code().map(|code| code < 2), Some(true));
+    let output = batchnorm(folder.path(), "train --resume run --steps 400 --json");
+    let metrics: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for arm in ["plain", "batch_norm"] {
+        let diverged = !metrics["runs"][arm]["diverged_at_step"].is_null();
+        assert_eq!(folder.path().join(format!("run/{arm}.safetensors")).exists(), !diverged, "{arm}");
+    }
 }

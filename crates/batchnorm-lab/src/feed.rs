@@ -31,7 +31,10 @@ impl<'a> Feed<'a> {
     /// The images at these places, in this order.
     pub fn batch(&self, places: &[usize]) -> Batch {
         let mut images = Vec::with_capacity(places.len() * self.dims.iter().product::<usize>());
-        let pixels: Vec<u8> = places.iter().flat_map(|&place| self.split.image(place)).copied().collect();
+        let mut pixels = Vec::with_capacity(images.capacity());
+        for &place in places {
+            pixels.extend_from_slice(self.split.image(place));
+        }
         self.preprocessing.apply(self.dims, &pixels, &mut images);
         let labels = places.iter().map(|&place| self.split.labels()[place]).collect();
         Batch { dims: self.dims, images, labels }

@@ -1,12 +1,15 @@
 //! The folder that receives what a run wrote. Files appear in it whole or not at all.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file that a run goes on from.
 const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// How the names begin that files have until they are whole.
+const UNFINISHED: &str = ".tmp";
 
 /// The folder of a run, which can be written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,9 @@ pub struct RunFolder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunFolderError {
+    /// A file in it cannot be written.
+    #[error(transparent)]
+    File(#[from] batchnorm_model::FileError),
     /// There is something in it.
     #[error("the folder `{}` is not empty, and a run never writes over another", .path.display())]
     NotEmpty {
@@ -105,6 +111,12 @@ impl RunFolder {
         if !path.join(CHECKPOINT).is_file() {
             return Err(RunFolderError::NoRun { path });
         }
+        // What a killed run had not finished writing.
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         Ok(Self { path })
     }
 
@@ -118,6 +130,20 @@ impl RunFolder {
         &self.path
     }
 
+    /// Removes a file of an earlier stage of the run, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), RunFolderError> {
+        match fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(RunFolderError::Unwritable { path: self.path.clone(), source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a file: under another name first, renamed when it is whole. Returns where it is.
     ///
     /// # Errors
@@ -125,20 +151,7 @@ impl RunFolder {
     /// If it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, RunFolderError> {
         let path = self.path.join(name);
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // Readable as any other file, not by its owner alone as a secret would be; the umask still applies.
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        builder
-            .tempfile_in(&self.path)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.persist(&path).map_err(|error| error.error)
-            })
-            .map_err(|source| RunFolderError::Unwritable { path: self.path.clone(), source })?;
+        batchnorm_model::file::write(&path, text.as_bytes())?;
         Ok(path)
     }
 }

@@ -119,6 +119,27 @@ pub enum SavedModelError {
         /// The classes found.
         found_classes: usize,
     },
+    /// The data have other classes.
+    #[error(
+        "`{path}` tells the classes {expected} apart, and `{data}` has the classes {found}; name the data it was trained \
+         on, or name the folders of classes as theirs"
+    )]
+    OtherClasses {
+        /// The file.
+        path: String,
+        /// The data set.
+        data: String,
+        /// The model's classes.
+        expected: String,
+        /// The data set's.
+        found: String,
+    },
+}
+
+/// A few names, separated by commas.
+fn listed(names: &[String]) -> String {
+    let shown = names.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > 12 { format!("{shown} and {} more", names.len() - 12) } else { shown }
 }
 
 /// Dimensions as one says them: `1x28x28`.
@@ -174,10 +195,18 @@ impl Description {
             key: format!("{PREFIX}preprocessing"),
             found: error.to_string(),
         })?;
+        let class_names: Vec<String> = parse(&path, "classes", get("classes")?)?;
+        if class_names.len() != architecture.classes {
+            return Err(SavedModelError::Metadata {
+                path,
+                key: format!("{PREFIX}classes"),
+                found: format!("{} names for {} classes", class_names.len(), architecture.classes),
+            });
+        }
         Ok(Self {
             architecture,
             preprocessing,
-            class_names: parse(&path, "classes", get("classes")?)?,
+            class_names,
             training: parse(&path, "training", get("training")?)?,
         })
     }
@@ -214,6 +243,24 @@ impl Description {
             expected_classes: classes,
             found: in_words(data.dims),
             found_classes: data.classes,
+        })
+    }
+}
+
+impl Description {
+    /// The model's number of each class of a data set, found by its name.
+    ///
+    /// # Errors
+    ///
+    /// [`SavedModelError::OtherClasses`] if a class has a name that the model does not know.
+    pub fn places_of(&self, path: &Path, data: &Dataset) -> Result<Vec<u16>, SavedModelError> {
+        let place =
+            |name: &String| self.class_names.iter().position(|own| own == name).map(|place| place as u16);
+        data.class_names.iter().map(place).collect::<Option<_>>().ok_or_else(|| SavedModelError::OtherClasses {
+            path: path.display().to_string(),
+            data: data.about.title.clone(),
+            expected: listed(&self.class_names),
+            found: listed(&data.class_names),
         })
     }
 }

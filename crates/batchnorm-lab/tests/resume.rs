@@ -10,6 +10,7 @@ use batchnorm_lab::train::{
 };
 use batchnorm_lab::train::{Decayed, Observer, Statistics};
 use batchnorm_lab::{Settings, saved::SavedModel};
+use batchnorm_model::checkpoint::{Tensors, Values};
 
 fn digits() -> Dataset {
     Source::Digits.load(&mut Access::none()).unwrap()
@@ -61,7 +62,12 @@ fn a_run_taken_up_again_ends_with_the_bits_of_one_never_interrupted() {
         Settings { optimizer: Optimizer::Adam, learning_rate: 0.01, ..short() },
         Settings { sgd_momentum: 0.9, learning_rate: 0.05, weight_decay: 1e-3, ..short() },
         Settings { weight_decay: 1e-3, decayed: Decayed::All, schedule: Schedule::Cosine, ..short() },
-        Settings { statistics: Statistics::Population, schedule: Schedule::Exponential, ..short() },
+        Settings {
+            statistics: Statistics::Population,
+            schedule: Schedule::Exponential,
+            decay_every: 10,
+            ..short()
+        },
     ];
     for settings in cases {
         let whole = bits(train(&settings, &digits(), None, &mut Silent).unwrap());
@@ -163,7 +169,7 @@ fn what_does_not_fit_is_told() {
     let error = go_on(&read().unwrap(), &other, None, &mut Silent).unwrap_err();
     assert!(matches!(error, TrainError::Checkpoint(CheckpointError::OtherData { .. })), "{error}");
 
-    assert_eq!(read().unwrap().belongs_to("{}"), Err("settings".to_owned()));
+    assert_eq!(read().unwrap().belongs_to("cut o"), Ok(()));
     let settings = serde_json::to_value(&cosine).unwrap();
     let metrics = |settings: &serde_json::Value| serde_json::json!({ "settings": settings }).to_string();
     assert_eq!(read().unwrap().belongs_to(&metrics(&settings)), Ok(()));
@@ -185,4 +191,51 @@ fn what_does_not_fit_is_told() {
     }
     fs::remove_file(&keep.path).unwrap();
     assert!(matches!(read(), Err(CheckpointError::File(_))));
+}
+
+#[test]
+fn a_wish_to_stop_ends_the_final_evaluation_too() {
+    #[derive(Default)]
+    struct StopAtTheEnd(bool);
+    impl Observer for StopAtTheEnd {
+        fn finishing(&mut self, _what: &str) {
+            self.0 = true;
+        }
+        fn wants_to_stop(&mut self) -> bool {
+            self.0
+        }
+    }
+    let (data, folder) = (digits(), tempfile::tempdir().unwrap());
+    let keep = keep(folder.path());
+    let settings = Settings { statistics: Statistics::Population, ..short() };
+    let stopped = train(&settings, &data, Some(&keep), &mut StopAtTheEnd::default()).unwrap();
+    assert_eq!(stopped.metrics.interrupted_at_step, Some(45));
+    assert_eq!(stopped.models.len(), 2);
+    for model in &stopped.models {
+        assert_eq!(model.training.statistics, Statistics::Running, "no others were taken");
+        assert_eq!(model.training.test_accuracy, None);
+    }
+    let checkpoint = Checkpoint::read(&keep.path).unwrap();
+    let end = go_on(&checkpoint, &data, Some(&keep), &mut Silent).unwrap();
+    assert_eq!(end.models[1].training.statistics, Statistics::Population);
+    assert_eq!(bits(end), bits(train(&settings, &data, None, &mut Silent).unwrap()));
+}
+
+#[test]
+fn a_checkpoint_of_more_steps_than_its_run_has_is_refused() {
+    let (data, folder) = (digits(), tempfile::tempdir().unwrap());
+    let keep = keep(folder.path());
+    train(&short(), &data, Some(&keep), &mut StopAfter(10)).unwrap();
+    let mut file = Tensors::read(&keep.path).unwrap();
+    let head = file.tensors.iter_mut().find(|tensor| tensor.name == "batchnorm.checkpoint").unwrap();
+    let Values::U8(bytes) = &mut head.values else { panic!() };
+    let text = String::from_utf8(bytes.clone())
+        .unwrap()
+        .replace("\"step\":10,\"eval", "\"step\":1000000000000,\"eval");
+    *bytes = text.into_bytes();
+    head.shape = vec![bytes.len()];
+    file.write(&keep.path).unwrap();
+    let error = Checkpoint::read(&keep.path).unwrap_err();
+    assert!(matches!(error, CheckpointError::NotACheckpoint { .. }), "{error}");
+    assert!(error.to_string().contains("1000000000000 steps"), "{error}");
 }

@@ -330,7 +330,10 @@ fn settings_that_make_no_sense_are_refused_before_training() {
         (Settings { eval_images: 0, ..short() }, "eval_images"),
         (Settings { weight_decay: -1.0, ..short() }, "weight_decay"),
         (Settings { schedule: Schedule::Step, decay_every: 0, ..short() }, "decay_every"),
-        (Settings { schedule: Schedule::Exponential, decay_factor: 0.0, ..short() }, "decay_factor"),
+        (
+            Settings { schedule: Schedule::Exponential, decay_every: 5, decay_factor: 0.0, ..short() },
+            "decay_factor",
+        ),
         (Settings { binarize: true, standardize: true, ..short() }, "standardize"),
         (Settings { zero_gamma: true, ..short() }, "zero_gamma"),
         (Settings { width: 3, ..short() }, "width"),

@@ -154,6 +154,15 @@ fn an_error_inside_a_message_counts_from_the_outermost_start() {
 }
 
 #[test]
+fn packed_numbers_that_are_cut_off_are_refused_with_their_place() {
+    let bytes = [0x08, 0x01, 0x12, 3, 4, 5, 0x80];
+    let mut values = Vec::new();
+    let error = fields(&bytes).unwrap()[1].int64s(&mut values).unwrap_err();
+    assert_eq!(error, WireError::Truncated { offset: 6, expected: "a varint" });
+    assert_eq!(values, [4, 5]);
+}
+
+#[test]
 fn asking_for_the_wrong_kind_is_an_error_that_says_what_is_there() {
     let bytes = sample();
     let fields = fields(&bytes).unwrap();

@@ -30,6 +30,9 @@ Examples:
   batchnorm train --resume runs/deep --steps 20000
   batchnorm train --json --no-progress | jq .runs.batch_norm.steps_to";
 
+/// The learning rate that Adam's authors suggest.
+const ADAM_RATE: f64 = 0.001;
+
 /// What a run depends on, which `--resume` takes from the run's folder.
 const OF_THE_RUN: [&str; 31] = [
     "data",
@@ -112,7 +115,7 @@ pub struct TrainArguments {
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     steps: Option<usize>,
 
-    /// Learning rate of the first step [default: 0.5 for mlp, 0.05 for the others]
+    /// Learning rate of the first step [default: 0.5 for mlp, 0.02 for the others; 0.001 for adam]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
 
@@ -132,7 +135,7 @@ pub struct TrainArguments {
     #[arg(long, value_parser = names(Optimizer::ALL, Optimizer::name))]
     optimizer: Option<Optimizer>,
 
-    /// Momentum of SGD, in [0, 1) [default: 0, plain SGD]
+    /// Momentum of SGD, in [0, 1) [default: 0, plain SGD, for mlp; 0.9 for the others]
     #[arg(long, value_name = "MOMENTUM", allow_negative_numbers = true)]
     sgd_momentum: Option<f64>,
 
@@ -266,6 +269,7 @@ impl TrainArguments {
         let defaults = Settings::defaults(data, self.network.unwrap_or(Network::Mlp));
         let steps = self.steps.unwrap_or(defaults.steps);
         let schedule = self.schedule.unwrap_or(defaults.schedule);
+        let optimizer = self.optimizer.unwrap_or(defaults.optimizer);
         let init = match (self.init, self.init_std) {
             (Some(init), _) => init,
             (None, Some(_)) => Init::Normal,
@@ -284,15 +288,21 @@ impl TrainArguments {
             },
             batch_size: self.batch_size.unwrap_or(defaults.batch_size),
             steps,
-            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            learning_rate: self.learning_rate.unwrap_or(match optimizer {
+                Optimizer::Sgd => defaults.learning_rate,
+                Optimizer::Adam => ADAM_RATE,
+            }),
             schedule,
             decay_every: match schedule.decays() {
                 true => self.decay_every.unwrap_or_else(|| (steps / 3).max(1)),
                 false => 0,
             },
             decay_factor: self.decay_factor.unwrap_or(defaults.decay_factor),
-            optimizer: self.optimizer.unwrap_or(defaults.optimizer),
-            sgd_momentum: self.sgd_momentum.unwrap_or(defaults.sgd_momentum),
+            optimizer,
+            sgd_momentum: self.sgd_momentum.unwrap_or(match optimizer {
+                Optimizer::Sgd => defaults.sgd_momentum,
+                Optimizer::Adam => 0.0,
+            }),
             weight_decay: self.weight_decay.unwrap_or(defaults.weight_decay),
             decayed: self.weight_decay_on.unwrap_or(defaults.decayed),
             init,
@@ -353,6 +363,7 @@ mod tests {
         for line in [
             "batchnorm train",
             "batchnorm train --optimizer adam --learning-rate 1e-30",
+            "batchnorm train --optimizer adam --network vgg",
             "batchnorm train --network inception --data some/folder --schedule cosine",
             odd,
             deep,

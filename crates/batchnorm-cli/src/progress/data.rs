@@ -31,7 +31,7 @@ impl DownloadProgress for DataProgress {
         self.bar.set_position(already);
         self.bar.reset_eta();
         if !self.shown {
-            anstream::eprintln!("downloading {file}");
+            crate::output::tell(&format!("downloading {file}"));
         }
     }
 
@@ -58,6 +58,6 @@ impl DownloadProgress for DataProgress {
     }
 
     fn waiting(&mut self, folder: &Path) {
-        anstream::eprintln!("waiting for another process that downloads into `{}`", folder.display());
+        crate::output::tell(&format!("waiting for another process that downloads into `{}`", folder.display()));
     }
 }

@@ -42,9 +42,9 @@ impl TrainingProgress {
 
 impl Observer for TrainingProgress {
     fn started(&mut self, settings: &Settings, data: &About, steps_before: usize) {
-        anstream::eprintln!("data: {} ({})", data.title, data.licence);
+        crate::output::tell(&format!("data: {} ({})", data.title, data.licence));
         if steps_before > 0 {
-            anstream::eprintln!("going on after {steps_before} of {} steps", settings.steps);
+            crate::output::tell(&format!("going on after {steps_before} of {} steps", settings.steps));
         }
         let trained = match settings.arms {
             Arms::Both => Arm::ALL,

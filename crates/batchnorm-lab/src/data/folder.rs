@@ -5,6 +5,9 @@ use std::path::Path;
 
 use super::{About, DataError, Dataset, cifar, idx, image_folder};
 
+/// The licence of a data set that is no published one.
+const UNKNOWN: &str = "not known";
+
 /// Loads the data set in a folder: IDX files, else CIFAR-10's binary files, else its archive, else folders of images.
 pub(super) fn load(path: &Path) -> Result<Dataset, DataError> {
     let metadata = match fs::metadata(path) {
@@ -24,7 +27,12 @@ pub(super) fn load(path: &Path) -> Result<Dataset, DataError> {
     // Reading it once says whether it can be read at all.
     let found = contents(path)?;
     if let Some(files) = idx::find(path)? {
-        return idx::load(path, &files);
+        let mut data = idx::load(path, &files)?;
+        // A published set keeps its order, which is a random one.
+        if data.about.licence == UNKNOWN {
+            data.test.shuffle();
+        }
+        return Ok(data);
     }
     if let Some(folder) = cifar::find(path) {
         return cifar::load_folder(&folder);
@@ -34,7 +42,10 @@ pub(super) fn load(path: &Path) -> Result<Dataset, DataError> {
         return cifar::load_archive(&archive);
     }
     match image_folder::load(path)? {
-        Some(data) => Ok(data),
+        Some(mut data) => {
+            data.test.shuffle();
+            Ok(data)
+        }
         None => Err(DataError::Unrecognized { path: path.to_owned(), found }),
     }
 }
@@ -45,7 +56,7 @@ pub(super) fn about(path: &Path, form: &str) -> About {
         title: format!("{}", path.display()),
         description: format!("{form} of the user's"),
         source: format!("{}", path.display()),
-        licence: "not known".to_owned(),
+        licence: UNKNOWN.to_owned(),
     }
 }
 

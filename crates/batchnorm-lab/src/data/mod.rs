@@ -27,6 +27,8 @@ pub use predict::{NamedImage, read_images};
 pub use preprocessing::{Preprocessing, PreprocessingError};
 pub use source::Source;
 
+use crate::streams::{Purpose, Stream};
+
 /// The largest pixel value of 8-bit images: of every data set but the digits, and of every image file.
 pub const IMAGE_WHITE: f32 = 255.0;
 
@@ -108,6 +110,18 @@ impl Split {
         assert_eq!(image.len(), self.pixels, "every image has the same size");
         self.images.extend_from_slice(image);
         self.labels.push(label);
+    }
+
+    /// Puts the images into an order that is random and always the same: a user's test images come class after class,
+    /// and then a batch of them has the statistics of one class, and the first thousand show a few classes only.
+    pub(crate) fn shuffle(&mut self) {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        Stream::new(split::SEED, Purpose::Split).shuffle(&mut order);
+        let mut shuffled = Self::new(self.pixels);
+        for place in order {
+            shuffled.push(self.image(place), self.labels[place]);
+        }
+        *self = shuffled;
     }
 
     /// The number of images.

@@ -3,7 +3,7 @@
 use crate::streams::{Purpose, Stream};
 
 /// The split is part of the data set: it never changes, and no user's seed reaches it.
-const SPLIT_SEED: u64 = 0;
+pub(super) const SEED: u64 = 0;
 
 /// One image in so many is to test on.
 pub(super) const TEST_EVERY: usize = 5;
@@ -14,7 +14,7 @@ pub(super) const TEST_EVERY: usize = 5;
 /// train on, one of at least five has some to test on.
 pub(super) fn stratified(labels: &[u16]) -> (Vec<usize>, Vec<usize>) {
     let mut shuffled: Vec<usize> = (0..labels.len()).collect();
-    Stream::new(SPLIT_SEED, Purpose::Split).shuffle(&mut shuffled);
+    Stream::new(SEED, Purpose::Split).shuffle(&mut shuffled);
     let mut by_class = shuffled.clone();
     by_class.sort_by_key(|&index| labels[index]);
     let mut tests = vec![false; labels.len()];

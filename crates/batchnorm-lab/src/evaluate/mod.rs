@@ -28,6 +28,23 @@ pub trait Watcher {
 
     /// So many more images are done.
     fn done(&mut self, _images: usize) {}
+
+    /// Asked after every batch: whether to stop here, without an answer.
+    fn wants_to_stop(&mut self) -> bool {
+        false
+    }
+}
+
+/// Why there is no score.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unscored {
+    /// The watcher wanted to stop.
+    #[error("stopped before the end")]
+    Stopped,
+    /// A batch-norm layer refused its input.
+    #[error(transparent)]
+    Refused(#[from] batchnorm_burn::Error),
 }
 
 /// A watcher that does not look.
@@ -87,6 +104,9 @@ pub enum EvaluateError {
     /// A batch-norm layer refused its input.
     #[error(transparent)]
     BatchNorm(#[from] batchnorm_burn::Error),
+    /// There are no population statistics.
+    #[error(transparent)]
+    Unscored(#[from] Unscored),
 }
 
 /// An evaluation, as a document.
@@ -102,7 +122,7 @@ pub struct Evaluation {
     pub images: usize,
     /// The statistics that batch normalization used; absent without batch normalization.
     pub statistics: Option<Statistics>,
-    /// Images at once.
+    /// Images at once; for population statistics, in the batches that they were taken over.
     pub batch_size: usize,
     /// How well it did.
     #[serde(flatten)]
@@ -130,22 +150,27 @@ pub fn evaluate(
     }
     let description = model.description().clone();
     description.takes(model.path(), data)?;
-    let feed = |split| Feed::new(split, data.dims, &description.preprocessing);
-    let of_training = description.training.batch_size;
-    let mut model =
-        model.with_statistics(statistics, feed(&data.train), batch_size.unwrap_or(of_training), watcher)?;
-    let batch_size = match statistics {
-        Statistics::Batch => batch_size.unwrap_or(of_training),
-        Statistics::Population => CHUNK,
-        Statistics::Running => batch_size.unwrap_or(CHUNK),
-    };
+    let places_of_classes = description.places_of(model.path(), data)?;
+    // White is white, whatever it was in the data that the model was trained on.
+    let preprocessing = Preprocessing { white: data.white, ..description.preprocessing.clone() };
+    let feed = |split| Feed::new(split, data.dims, &preprocessing);
+    let of_training = description.training.batch_size.max(1);
+    let batch_size = batch_size.unwrap_or(match statistics {
+        Statistics::Running => CHUNK,
+        Statistics::Batch | Statistics::Population => of_training,
+    });
+    let mut model = model.with_statistics(statistics, feed(&data.train), batch_size, watcher)?;
+    // Population statistics were taken over batches of that size; what they give does not depend on it.
+    let at_once = if statistics == Statistics::Population { CHUNK } else { batch_size };
     let test = feed(&data.test);
     watcher.begins("evaluating", test.len());
     let places: Vec<usize> = (0..test.len()).collect();
     let mut tally = Tally::default();
-    for places in places.chunks(batch_size) {
+    for places in places.chunks(at_once) {
         let batch = test.batch(places);
-        tally.add(&model.logits(&batch)?, data.classes, batch.labels());
+        let labels: Vec<u16> =
+            batch.labels().iter().map(|&label| places_of_classes[usize::from(label)]).collect();
+        tally.add(&model.logits(&batch)?, data.classes, &labels);
         watcher.done(places.len());
     }
     Ok(Evaluation {

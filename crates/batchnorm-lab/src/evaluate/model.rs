@@ -20,7 +20,7 @@ pub struct AnyModel {
 }
 
 enum Kind {
-    Network { description: Description, network: Model },
+    Network(Box<(Description, Model)>),
     Onnx(Box<OnnxModel>),
 }
 
@@ -39,7 +39,7 @@ impl AnyModel {
         // A safetensors file begins with the length of its JSON header; ONNX's first byte is the tag of its version.
         let kind = if bytes.get(8) == Some(&b'{') {
             let saved = SavedModel::read(path)?;
-            Kind::Network { description: saved.description(), network: saved.network }
+            Kind::Network(Box::new((saved.description(), saved.network)))
         } else {
             Kind::Onnx(Box::new(OnnxModel::new(path, &bytes)?))
         };
@@ -49,7 +49,7 @@ impl AnyModel {
     /// What the file says of the network.
     pub fn description(&self) -> &Description {
         match &self.kind {
-            Kind::Network { description, .. } => description,
+            Kind::Network(network) => &network.0,
             Kind::Onnx(model) => &model.description,
         }
     }
@@ -75,9 +75,10 @@ impl AnyModel {
             return Ok(self);
         }
         let Self { path, kind } = self;
-        let Kind::Network { description, network } = kind else {
+        let Kind::Network(network) = kind else {
             return Err(EvaluateError::OnnxStatistics { path, statistics });
         };
+        let (description, network) = *network;
         let architecture = &description.architecture;
         if architecture.norm.is_none() {
             return Err(EvaluateError::NoNorms { path, statistics });
@@ -90,7 +91,7 @@ impl AnyModel {
                 with_population_statistics(&network, architecture, train, batch_size, seed, watcher)?
             }
         };
-        Ok(Self { path, kind: Kind::Network { description, network } })
+        Ok(Self { path, kind: Kind::Network(Box::new((description, network))) })
     }
 
     /// A row of logits for each image.
@@ -100,8 +101,8 @@ impl AnyModel {
     /// If the model cannot be run on them.
     pub fn logits(&mut self, batch: &Batch) -> Result<Vec<f32>, EvaluateError> {
         match &mut self.kind {
-            Kind::Network { network, .. } => {
-                let logits = network.forward(batch.images(&Device::flex()), &mut Watch::nothing())?;
+            Kind::Network(network) => {
+                let logits = network.1.forward(batch.images(&Device::flex()), &mut Watch::nothing())?;
                 Ok(logits.into_data().try_into_vec().expect("networks compute in f32"))
             }
             Kind::Onnx(model) => Ok(model.logits(&self.path, batch).map_err(|error: OnnxError| error)?),

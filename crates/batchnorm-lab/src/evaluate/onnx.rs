@@ -72,8 +72,10 @@ impl OnnxModel {
         let bad = |found: String| OnnxError::NotOnnx { path: name.clone(), found };
         let metadata = metadata(bytes).map_err(|error| bad(error.to_string()))?;
         let description = Description::read(path, &metadata)?;
-        let model = tract_onnx::onnx()
-            .model_for_read(&mut std::io::Cursor::new(bytes))
+        // tract 0.23 panics on a node whose input nobody gives.
+        let read = || tract_onnx::onnx().model_for_read(&mut std::io::Cursor::new(bytes));
+        let model = std::panic::catch_unwind(read)
+            .map_err(|_| bad("its nodes do not fit together; the file was cut off or changed".to_owned()))?
             .map_err(|error| bad(format!("{error:#}")))?;
         Ok(Self { description, model, plans: BTreeMap::new() })
     }

@@ -1,9 +1,9 @@
 //! Accuracy and loss of a network on images with labels.
 
-use batchnorm_burn::Error;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::{Unscored, Watcher};
 use crate::feed::Feed;
 use crate::networks::{Classifier, Seen, Watch};
 
@@ -25,14 +25,15 @@ pub struct Score {
 ///
 /// # Errors
 ///
-/// If a batch-norm layer refuses its input.
+/// [`Unscored::Refused`] if a batch-norm layer refuses its input, [`Unscored::Stopped`] if the watcher wants it.
 pub fn score<N: Classifier>(
     network: &N,
     feed: Feed<'_>,
     images: usize,
     batch_size: usize,
     mut see: Option<&mut dyn FnMut(Vec<Seen>)>,
-) -> Result<Score, Error> {
+    watcher: &mut dyn Watcher,
+) -> Result<Score, Unscored> {
     let device = Device::flex();
     let mut tally = Tally::default();
     let places: Vec<usize> = (0..images.min(feed.len())).collect();
@@ -46,6 +47,10 @@ pub fn score<N: Classifier>(
         let [_, classes] = logits.dims();
         let logits: Vec<f32> = logits.into_data().try_into_vec().expect("networks compute in f32");
         tally.add(&logits, classes, batch.labels());
+        watcher.done(places.len());
+        if watcher.wants_to_stop() {
+            return Err(Unscored::Stopped);
+        }
     }
     Ok(tally.score())
 }

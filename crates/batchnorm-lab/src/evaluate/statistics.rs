@@ -4,7 +4,7 @@ use batchnorm::Policy;
 use batchnorm_burn::Error;
 use burn::tensor::Device;
 
-use super::Watcher;
+use super::{Unscored, Watcher};
 use crate::feed::Feed;
 use crate::names::named;
 use crate::networks::{Architecture, Classifier, Init, Model, Watch, load_state, state};
@@ -44,7 +44,8 @@ pub fn with_batch_statistics(network: &Model, architecture: &Architecture) -> Re
 ///
 /// # Errors
 ///
-/// If a layer refuses its input, or saw no batch with finite statistics.
+/// [`Unscored::Refused`] if a layer refuses its input, or saw no batch with finite statistics, [`Unscored::Stopped`] if the
+/// watcher wants it.
 pub fn with_population_statistics(
     network: &Model,
     architecture: &Architecture,
@@ -52,7 +53,7 @@ pub fn with_population_statistics(
     batch_size: usize,
     seed: u64,
     watcher: &mut dyn Watcher,
-) -> Result<Model, Error> {
+) -> Result<Model, Unscored> {
     let network = with_batch_statistics(network, architecture)?;
     let device = Device::flex();
     let mut order: Vec<usize> = (0..train.len()).collect();
@@ -63,6 +64,9 @@ pub fn with_population_statistics(
     for places in order.chunks_exact(batch_size) {
         network.forward(train.batch(places).images(&device), &mut Watch::nothing())?;
         watcher.done(places.len());
+        if watcher.wants_to_stop() {
+            return Err(Unscored::Stopped);
+        }
     }
     for (_, norm) in network.norms() {
         norm.finish_population()?;

@@ -151,8 +151,15 @@ impl Architecture {
         let weights = maps
             .into_iter()
             .try_fold(0usize, |sum, (inputs, outputs)| sum.checked_add(inputs?.checked_mul(outputs)?));
+        // Of the convolutions, the first may have any number of inputs; the others follow from the width.
+        let first = self.dims[0].checked_mul(self.width).and_then(|maps| maps.checked_mul(KERNEL));
+        let images = product(&self.dims).is_none_or(|pixels| pixels > MOST_PIXELS);
+        let too_large = images
+            || first.is_none_or(|weights| weights > MOST_WEIGHTS)
+            || self.layers.len() > MOST_LAYERS
+            || self.classes > MOST_UNITS;
         let widest = self.layers.iter().copied().max().unwrap_or_default().max(self.classes);
-        if widest > MOST_UNITS || weights.is_none_or(|weights| weights > MOST_WEIGHTS) {
+        if too_large || widest > MOST_UNITS || weights.is_none_or(|weights| weights > MOST_WEIGHTS) {
             return Err(ArchitectureError::TooManyWeights {
                 network: self.network,
                 layers: self.layers.clone(),
@@ -220,6 +227,11 @@ impl Architecture {
 /// The most units of a layer, and weights of linear maps: 1 GiB of f32, with as much for each gradient.
 const MOST_UNITS: usize = 1 << 16;
 const MOST_WEIGHTS: usize = 1 << 28;
+/// The most values of an image, and the most hidden layers.
+const MOST_PIXELS: usize = 1 << 24;
+const MOST_LAYERS: usize = 1 << 12;
+/// The largest kernel of a first convolution.
+const KERNEL: usize = 25;
 /// The most channels of a first stage: ResNet-20 then has about as many weights.
 const MOST_WIDTH: usize = 1 << 9;
 

@@ -1,6 +1,7 @@
 //! The command that repeats a run.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use crate::networks::{Init, Network, Placement};
 use crate::train::{Arms, Optimizer, Settings};
@@ -12,12 +13,21 @@ pub fn command(settings: &Settings) -> String {
 
 /// The command's parts, each an option with its value: where a line may break.
 pub(super) fn words(settings: &Settings) -> Vec<String> {
-    let mut words = vec!["batchnorm train".to_owned()];
-    let mut option = |name: &str, value: &dyn Display| words.push(format!("--{name} {value}"));
+    let word = |(name, value): (&str, Option<String>)| match value {
+        Some(value) => format!("--{name} {}", quoted(&value)),
+        None => format!("--{name}"),
+    };
+    std::iter::once("batchnorm train".to_owned()).chain(options(settings).into_iter().map(word)).collect()
+}
+
+/// The options that apply; a flag has no value.
+pub(super) fn options(settings: &Settings) -> Vec<(&'static str, Option<String>)> {
+    let mut options = Vec::new();
+    let mut option = |name, value: &dyn Display| options.push((name, Some(value.to_string())));
     let data = settings.data.to_string();
     // A folder must not look like an option.
     let here = if data.starts_with('-') { "./" } else { "" };
-    option("data", &quoted(&format!("{here}{data}")));
+    option("data", &format_args!("{here}{data}"));
     option("network", &settings.network);
     if settings.network == Network::Mlp {
         let layers: Vec<String> = settings.layers.iter().map(ToString::to_string).collect();
@@ -56,17 +66,20 @@ pub(super) fn words(settings: &Settings) -> Vec<String> {
     option("eval-images", &settings.eval_images);
     option("seed", &settings.seed);
     option("threads", &settings.threads);
-    let mut flag = |given: bool, name: &str| {
-        if given {
-            words.push(format!("--{name}"));
-        }
-    };
-    flag(settings.binarize, "binarize");
-    flag(settings.standardize, "standardize");
-    flag(settings.zero_gamma, "zero-gamma");
-    flag(settings.placement == Placement::BeforeActivation, "bn-before-activation");
-    flag(settings.placement == Placement::AfterActivation, "bn-after-activation");
-    words
+    let flags = [
+        (settings.binarize, "binarize"),
+        (settings.standardize, "standardize"),
+        (settings.zero_gamma, "zero-gamma"),
+        (settings.placement == Placement::BeforeActivation, "bn-before-activation"),
+        (settings.placement == Placement::AfterActivation, "bn-after-activation"),
+    ];
+    options.extend(flags.into_iter().filter(|(given, _)| *given).map(|(_, name)| (name, None)));
+    options
+}
+
+/// The command that takes the run in a folder up again.
+pub fn resume(folder: &Path) -> String {
+    format!("batchnorm train --resume {}", quoted(&folder.display().to_string()))
 }
 
 /// A word that a POSIX shell reads back as it is.

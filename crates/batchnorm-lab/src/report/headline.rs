@@ -156,8 +156,7 @@ fn divergence(metrics: &Metrics) -> Option<String> {
 
 /// Of the evaluations on the way, which the steps are counted by; a final one may use other statistics.
 fn best(run: &Run) -> Option<String> {
-    let on_the_way = run.curve.iter().filter_map(|point| point.test_accuracy);
-    on_the_way.reduce(f64::max).map(|accuracy| percent(Some(accuracy)))
+    run.best_test_accuracy.map(|accuracy| percent(Some(accuracy)))
 }
 
 fn taken(metrics: &Metrics, run: &Run) -> usize {

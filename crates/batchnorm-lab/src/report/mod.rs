@@ -2,14 +2,14 @@
 //!
 //! Reading order: [`headline`], [`rows`], [`command`], [`page`].
 
-mod chart;
 mod command;
+mod draw;
 mod headline;
 mod page;
 mod rows;
-mod scale;
+mod sections;
 
-pub use command::command;
+pub use command::{command, resume};
 pub use headline::headline;
 pub use page::page;
 pub use rows::{Row, columns, rows};

@@ -47,12 +47,12 @@ pub fn rows(metrics: &Metrics) -> Vec<Row> {
         rows.push(row("last test accuracy", &|run| {
             diverged(run).unwrap_or_else(|| percent(last(run).and_then(|point| point.test_accuracy)))
         }));
-        rows.push(row("last test loss", &|run| plain_loss(last(run).and_then(|point| point.test_loss))));
+        rows.push(row("last test loss", &|run| loss(last(run).and_then(|point| point.test_loss))));
     } else {
         rows.push(row("final test accuracy", &|run| {
             diverged(run).unwrap_or_else(|| percent(run.final_test_accuracy))
         }));
-        rows.push(row("final test loss", &|run| plain_loss(run.final_test_loss)));
+        rows.push(row("final test loss", &|run| loss(run.final_test_loss)));
     }
     rows.push(row("time per step", &|run| duration(run.seconds_per_step(metrics.steps()))));
     rows
@@ -64,8 +64,8 @@ pub(super) fn percent(accuracy: Option<f64>) -> String {
 }
 
 /// A loss with four digits that say something, however small.
-pub(super) fn plain_loss(loss: Option<f64>) -> String {
-    loss.map_or_else(none, |loss| if loss < 1e-3 { format!("{loss:.2e}") } else { format!("{loss:.4}") })
+pub(super) fn loss(found: Option<f64>) -> String {
+    found.map_or_else(none, |loss| if loss < 1e-3 { format!("{loss:.2e}") } else { format!("{loss:.4}") })
 }
 
 fn none() -> String {
@@ -115,10 +115,7 @@ mod tests {
 
     #[test]
     fn small_losses_keep_their_digits() {
-        assert_eq!(
-            [0.00012345, 0.12345, 2.3].map(|loss| plain_loss(Some(loss))),
-            ["1.23e-4", "0.1235", "2.3000"]
-        );
+        assert_eq!([0.00012345, 0.12345, 2.3].map(|found| loss(Some(found))), ["1.23e-4", "0.1235", "2.3000"]);
         assert_eq!(duration(1.5), "1.500 s");
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::figures::{Gradient, GradientPoint, InputGatherer, Inputs, NormFigures, NormValues, gradient_norms};
 use super::metrics::{Point, Run, finite};
 use super::{Arm, Observer, Settings, optimizer};
-use crate::evaluate::{CHUNK, Score, score};
+use crate::evaluate::{CHUNK, Score, Unwatched, score};
 use crate::feed::{Batch, Feed};
 use crate::networks::{Classifier, Model, Watch};
 
@@ -37,7 +37,7 @@ pub(super) struct Progress {
 }
 
 /// A layer whose activation is watched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Watched {
     pub(super) layer: String,
     pub(super) units: usize,
@@ -89,7 +89,7 @@ impl Trainee {
                 (self.optimizer.step(rate, network, gradients), Ok(value))
             }
             Ok(_) => (network, Err(None)),
-            Err(error) => (network, Err(Some(error))),
+            Err(error) => (network, Err(Some(error.to_string()))),
         };
         let mut spent = started.elapsed();
         let run = &mut self.progress.run;
@@ -140,9 +140,9 @@ impl Trainee {
         let mut gatherer = InputGatherer::new(settings.activation, &typical);
         let mut gather = |seen| gatherer.gather(seen);
         let see: Option<&mut dyn FnMut(_)> = if watched.is_some() { Some(&mut gather) } else { None };
-        let (score, error) = match score(&network, test, settings.eval_images, CHUNK, see) {
+        let (score, error) = match score(&network, test, settings.eval_images, CHUNK, see, &mut Unwatched) {
             Ok(score) => (score, None),
-            Err(error) => (Score::default(), Some(error)),
+            Err(error) => (Score::default(), Some(error.to_string())),
         };
         let (sum, number) = std::mem::take(&mut self.progress.losses);
         let train_loss = finite(sum / number as f64);
@@ -159,9 +159,9 @@ impl Trainee {
         }
     }
 
-    fn stop(&mut self, step: usize, error: Option<Error>, observer: &mut dyn Observer) {
+    fn stop(&mut self, step: usize, error: Option<String>, observer: &mut dyn Observer) {
         self.progress.run.diverged_at_step = Some(step);
-        self.progress.run.failure = error.map(|error| error.to_string());
+        self.progress.run.failure = error;
         observer.diverged(self.arm, step);
     }
 

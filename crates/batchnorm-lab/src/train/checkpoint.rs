@@ -8,7 +8,7 @@ use batchnorm_model::checkpoint::{NamedTensor, Tensors, Values};
 use burn::tensor::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::arm::{Progress, Trainee, Watched};
+use super::arm::{Progress, Trainee};
 use super::{Arm, Settings, optimizer};
 use crate::networks::{Model, StateError, load_state, state};
 
@@ -36,7 +36,6 @@ pub(super) struct Head {
     pub(super) step: usize,
     /// Evaluations made.
     pub(super) evaluations: usize,
-    pub(super) watched: Vec<Watched>,
     pub(super) progress: BTreeMap<String, Progress>,
 }
 
@@ -156,12 +155,13 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// The first setting that differs, or `settings` if the document has none that can be read.
+    /// The first setting that differs.
     pub fn belongs_to(&self, metrics: &str) -> Result<(), String> {
         let document: serde_json::Value = serde_json::from_str(metrics).unwrap_or_default();
         let own = serde_json::to_value(&self.head.settings).expect("settings have a JSON form");
+        // A document that cannot be read is of no other run; the run will write it again.
         let (Some(found), Some(own)) = (document["settings"].as_object(), own.as_object()) else {
-            return Err("settings".to_owned());
+            return Ok(());
         };
         let differs = |(name, value): &(&String, &serde_json::Value)| {
             !matches!(name.as_str(), "steps" | "threads") && found.get(*name) != Some(*value)
@@ -205,9 +205,12 @@ impl Checkpoint {
     ///
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        let head = serde_json::to_string(&self.head).expect("numbers, strings and lists have a JSON form");
-        let metadata = [(VERSION_KEY.to_owned(), VERSION.to_string()), (HEAD.to_owned(), head)];
-        Tensors { tensors: self.tensors.clone(), metadata: metadata.into() }.write(path)
+        // A tensor, for the format limits the length of metadata, and a long run has measured much.
+        let head = serde_json::to_vec(&self.head).expect("numbers, strings and lists have a JSON form");
+        let head = NamedTensor { name: HEAD.to_owned(), shape: vec![head.len()], values: Values::U8(head) };
+        let tensors = self.tensors.iter().cloned().chain([head]).collect();
+        let metadata = [(VERSION_KEY.to_owned(), VERSION.to_string())];
+        Tensors { tensors, metadata: metadata.into() }.write(path)
     }
 
     /// Reads a checkpoint.
@@ -225,12 +228,23 @@ impl Checkpoint {
         if *version != VERSION.to_string() {
             return Err(CheckpointError::Version { path: name, found: version.clone() });
         }
-        let head = file.metadata.get(HEAD).map_or("", String::as_str);
-        let head = serde_json::from_str(head).map_err(|error| CheckpointError::NotACheckpoint {
-            path: name,
-            found: format!("its settings cannot be read ({error})"),
-        })?;
-        Ok(Self { head, tensors: file.tensors })
+        let bad = |found: String| CheckpointError::NotACheckpoint { path: name.clone(), found };
+        let mut tensors = file.tensors;
+        let place = tensors.iter().position(|tensor| tensor.name == HEAD);
+        let head = match place.map(|place| tensors.remove(place).values) {
+            Some(Values::U8(bytes)) => bytes,
+            _ => return Err(bad(format!("expected its settings in the tensor `{HEAD}`, found none"))),
+        };
+        let head: Head = serde_json::from_slice(&head)
+            .map_err(|error| bad(format!("its settings cannot be read ({error})")))?;
+        let Head { step, evaluations, .. } = head;
+        if step > head.settings.steps || evaluations > step {
+            let steps = head.settings.steps;
+            return Err(bad(format!(
+                "it says {step} steps and {evaluations} evaluations of a run of {steps} steps"
+            )));
+        }
+        Ok(Self { head, tensors })
     }
 
     /// Puts a twin where it was.

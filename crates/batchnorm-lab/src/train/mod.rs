@@ -57,6 +57,8 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// A checkpoint could not be written.
-    #[error("could not write a checkpoint, and the run was ended: {0}")]
+    #[error(
+        "could not write a checkpoint, and the run was ended; make room, and go on from the last one with --resume"
+    )]
     Unwritable(#[source] FileError),
 }

@@ -40,7 +40,7 @@ impl Schedule {
         let taken = (step - 1) as f64;
         match self {
             Self::Constant => rate,
-            Self::Step => rate * decay.factor.powi(((step - 1) / decay.every).min(1 << 30) as i32),
+            Self::Step => rate * decay.factor.powi(((step - 1) / decay.every.max(1)).min(1 << 30) as i32),
             Self::Exponential => rate * decay.factor.powf(taken / decay.every as f64),
             Self::Cosine => rate * 0.5 * (1.0 + (std::f64::consts::PI * taken / steps as f64).cos()),
         }

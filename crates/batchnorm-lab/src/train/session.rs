@@ -10,12 +10,13 @@ use super::batches::Batches;
 use super::checkpoint::Head;
 use super::figures::{NormValues, recorded, typical_unit};
 use super::metrics::{Gap, Metrics, Runs};
-use super::{Arm, Arms, Checkpoint, CheckpointError, Observer, Run, Settings, Statistics, TrainError};
+use super::{Arm, Arms, Checkpoint, CheckpointError, Observer, Settings, Statistics, TrainError};
 use crate::data::{Dataset, Preprocessing};
-use crate::evaluate::Unwatched;
-use crate::evaluate::{CHUNK, Score, score, with_batch_statistics, with_population_statistics};
+use crate::evaluate::{
+    CHUNK, Score, Unscored, Watcher, score, with_batch_statistics, with_population_statistics,
+};
 use crate::feed::Feed;
-use crate::networks::{Classifier, Model, Watch};
+use crate::networks::{Architecture, Classifier, Model, Watch};
 use crate::saved::{SavedModel, Training};
 
 /// Test images that the typical units are chosen over, at most.
@@ -120,8 +121,8 @@ impl<'a> Session<'a> {
     }
 
     fn restore(checkpoint: &Checkpoint, data: &'a Dataset) -> Result<Self, TrainError> {
-        let Head { settings, step, evaluations, watched, .. } = checkpoint.head.clone();
-        let mut session = Self { step, evaluations, watched, ..Self::begin(&settings, data)? };
+        let Head { settings, step, evaluations, .. } = checkpoint.head.clone();
+        let mut session = Self { step, evaluations, ..Self::begin(&settings, data)? };
         for trainee in &mut session.trainees {
             let network = build(&settings, data, trainee.arm)?;
             checkpoint.restore(trainee, network)?;
@@ -198,7 +199,6 @@ impl<'a> Session<'a> {
             fingerprint: fingerprint.to_owned(),
             step: self.step,
             evaluations: self.evaluations,
-            watched: self.watched.clone(),
             progress: self.trainees.iter().map(progress).collect(),
         };
         Checkpoint::of(head, &self.trainees)
@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
     /// The final evaluation, and what came of it all.
     fn finish(
         self,
-        interrupted_at_step: Option<usize>,
+        mut interrupted_at_step: Option<usize>,
         train: Feed<'_>,
         test: Feed<'_>,
         observer: &mut dyn Observer,
@@ -219,10 +219,22 @@ impl<'a> Session<'a> {
             let mut run = trainee.progress.run.clone();
             if !trainee.has_diverged() {
                 let mut network = trainee.network().valid();
+                let mut used = Statistics::Running;
                 if interrupted_at_step.is_none() {
                     observer.finishing(&format!("evaluating {} on all test images", trainee.arm));
-                    network =
-                        last_evaluation(&self.settings, self.data, trainee.arm, network, train, test, &mut run);
+                    let architecture = self.settings.architecture(self.data, trainee.arm);
+                    match last_evaluation(&self.settings, &architecture, &network, train, test, observer) {
+                        Ok(last) => {
+                            run.final_test_accuracy = last.score.accuracy;
+                            run.final_test_loss = last.score.loss;
+                            run.statistics = last.gap;
+                            if let Some(estimated) = last.estimated {
+                                (network, used) = (estimated, Statistics::Population);
+                            }
+                        }
+                        Err(Unscored::Stopped) => interrupted_at_step = Some(steps),
+                        Err(error) => run.failure = Some(error.to_string()),
+                    }
                 }
                 for (figures, (_, norm)) in run.norms.iter_mut().zip(network.norms()) {
                     figures.last = Some(NormValues::of(norm));
@@ -237,14 +249,14 @@ impl<'a> Session<'a> {
                         steps,
                         batch_size: self.settings.batch_size,
                         seed: self.settings.seed,
-                        statistics: self.settings.statistics,
+                        statistics: used,
                         test_accuracy: run.final_test_accuracy,
                         test_loss: run.final_test_loss,
                     },
                     network,
                 });
             }
-            run.summarize();
+            run.summarize(steps);
             runs.set(trainee.arm, run);
         }
         let (schema, data) = (Metrics::SCHEMA, self.data.about.clone());
@@ -275,49 +287,48 @@ fn watched(plain: &Model, test: Feed<'_>, images: usize) -> Vec<Watched> {
     watch.into_seen().into_iter().map(layer).collect()
 }
 
-/// Scores a network on all test images under every kind of statistics, and returns the one with those asked for.
+/// Passes the wish to stop on to an evaluation.
+struct Stopping<'a>(&'a mut dyn Observer);
+
+impl Watcher for Stopping<'_> {
+    fn wants_to_stop(&mut self) -> bool {
+        self.0.wants_to_stop()
+    }
+}
+
+/// What a network scores on all test images.
+struct Last {
+    score: Score,
+    /// Only with batch normalization.
+    gap: Option<Gap>,
+    /// The network with population statistics, where they were asked for.
+    estimated: Option<Model>,
+}
+
+/// Scores a network on all test images under every kind of statistics.
 fn last_evaluation(
     settings: &Settings,
-    data: &Dataset,
-    arm: Arm,
-    network: Model,
+    architecture: &Architecture,
+    network: &Model,
     train: Feed<'_>,
     test: Feed<'_>,
-    run: &mut Run,
-) -> Model {
-    let all = |network: &Model, batch_size| score(network, test, test.len(), batch_size, None);
-    let architecture = settings.architecture(data, arm);
-    let under_statistics = || -> Result<(Score, Option<Gap>, Option<Model>), batchnorm_burn::Error> {
-        let running = all(&network, CHUNK)?;
-        if arm == Arm::Plain {
-            return Ok((running, None, None));
-        }
-        let batch = all(&with_batch_statistics(&network, &architecture)?, settings.batch_size)?;
-        let estimated = with_population_statistics(
-            &network,
-            &architecture,
-            train,
-            settings.batch_size,
-            settings.seed,
-            &mut Unwatched,
-        )?;
-        let population = all(&estimated, CHUNK)?;
-        let gap = Some(Gap { running, batch, population });
-        Ok(match settings.statistics {
-            Statistics::Running => (running, gap, None),
-            Statistics::Population => (population, gap, Some(estimated)),
-        })
-    };
-    match under_statistics() {
-        Ok((last, gap, estimated)) => {
-            run.final_test_accuracy = last.accuracy;
-            run.final_test_loss = last.loss;
-            run.statistics = gap;
-            estimated.unwrap_or(network)
-        }
-        Err(error) => {
-            run.failure = Some(error.to_string());
-            network
-        }
+    observer: &mut dyn Observer,
+) -> Result<Last, Unscored> {
+    let mut stopping = Stopping(observer);
+    let mut all =
+        |network: &Model, batch_size| score(network, test, test.len(), batch_size, None, &mut stopping);
+    let running = all(network, CHUNK)?;
+    if architecture.norm.is_none() {
+        return Ok(Last { score: running, gap: None, estimated: None });
     }
+    let batch = all(&with_batch_statistics(network, architecture)?, settings.batch_size)?;
+    let (batch_size, seed) = (settings.batch_size, settings.seed);
+    let mut stopping = Stopping(observer);
+    let estimated = with_population_statistics(network, architecture, train, batch_size, seed, &mut stopping)?;
+    let population = score(&estimated, test, test.len(), CHUNK, None, &mut stopping)?;
+    let gap = Some(Gap { running, batch, population });
+    Ok(match settings.statistics {
+        Statistics::Running => Last { score: running, gap, estimated: None },
+        Statistics::Population => Last { score: population, gap, estimated: Some(estimated) },
+    })
 }
