@@ -102,10 +102,11 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     wait_for_checkpoints(folder.path());
     signal(&child, "-KILL");
     assert!(!child.wait().unwrap().success());
-    let output = batchnorm(folder.path(), "train --resume run --steps 5000 --json");
+    // Further than it can have come on the busiest machine.
+    let output = batchnorm(folder.path(), "train --resume run --steps 15000 --json");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let resumed: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let whole = LONG.replace("--out run", "--out whole").replace("100000", "5000");
+    let whole = LONG.replace("--out run", "--out whole").replace("100000", "15000");
     assert_eq!(batchnorm(folder.path(), &whole).status.code(), Some(0));
     assert_eq!(comparable(resumed), comparable(metrics(folder.path(), "whole")));
 }
