@@ -17,6 +17,7 @@ pub fn headline(metrics: &Metrics) -> String {
         (None, None) => vec!["Nothing was trained.".to_owned()],
     };
     sentences.extend(accuracies(metrics));
+    sentences.extend(looked_at(metrics));
     sentences.extend(divergence(metrics));
     if let Some(batch_norm) = &metrics.runs.batch_norm {
         if let Some(failure) = &batch_norm.failure {
@@ -92,6 +93,12 @@ fn alone(metrics: &Metrics, how: &str, run: &Run) -> String {
             format!("{how}, {network} did not reach {target} test accuracy in {most}{best}.")
         }
     }
+}
+
+/// What the evaluations on the way leave out.
+fn looked_at(metrics: &Metrics) -> Option<String> {
+    let (looked, all) = (metrics.settings.eval_images, metrics.test_images);
+    (looked < all).then(|| format!("Evaluations on the way looked at the first {looked} of {all} test images."))
 }
 
 /// Where the twins ended, or were when they were interrupted.
@@ -198,7 +205,7 @@ pub(super) mod tests {
         let settings = Settings::defaults(Source::Digits, Network::Mlp);
         let data = settings.data.about();
         let runs = Runs { plain: Some(plain), batch_norm: Some(batch_norm) };
-        Metrics { schema: Metrics::SCHEMA, settings, data, interrupted_at_step: None, runs }
+        Metrics { schema: Metrics::SCHEMA, settings, data, test_images: 360, interrupted_at_step: None, runs }
     }
 
     /// The same, but for the final evaluation, which an interruption spares.
@@ -217,6 +224,13 @@ pub(super) mod tests {
     #[test]
     fn of_two_twins_it_says_which_was_first_and_where_they_ended() {
         let of = |with, without| headline(&both(with, without));
+        let mut part = both(run(Some(40), None), run(Some(480), None));
+        part.settings.eval_images = 100;
+        assert!(
+            headline(&part).ends_with("looked at the first 100 of 360 test images."),
+            "{}",
+            headline(&part)
+        );
         let end = "After 5000 steps the test accuracy is 50.00 % with it and 50.00 % without.";
         assert_eq!(
             of(reached(40), reached(480)),

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub settings: Settings,
     /// The data it was trained on.
     pub data: About,
+    /// The test images there are; evaluations on the way look at the first `eval_images` of them.
+    pub test_images: usize,
     /// The step after which the run was interrupted; absent from the document if it came to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted_at_step: Option<usize>,

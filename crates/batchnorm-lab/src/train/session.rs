@@ -261,7 +261,14 @@ impl<'a> Session<'a> {
         }
         let (schema, data) = (Metrics::SCHEMA, self.data.about.clone());
         Trained {
-            metrics: Metrics { schema, settings: self.settings, data, interrupted_at_step, runs },
+            metrics: Metrics {
+                schema,
+                settings: self.settings,
+                data,
+                test_images: test.len(),
+                interrupted_at_step,
+                runs,
+            },
             models,
         }
     }

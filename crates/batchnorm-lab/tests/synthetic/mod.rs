@@ -61,7 +61,7 @@ impl Synthetic {
             runs.set(arm, self.run(arm));
         }
         let data = settings.data.about();
-        Metrics { schema: Metrics::SCHEMA, settings, data, interrupted_at_step: None, runs }
+        Metrics { schema: Metrics::SCHEMA, settings, data, test_images: 360, interrupted_at_step: None, runs }
     }
 
     fn run(&self, arm: Arm) -> Run {

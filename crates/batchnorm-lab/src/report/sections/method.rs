@@ -15,8 +15,8 @@ pub(in super::super) fn method(metrics: &Metrics) -> Markup {
             }
             "Every epoch is a new random order, of which the images left over after the last full batch are dropped. \
              Training loss is the mean softmax cross-entropy over the batches since the evaluation before. On the way, \
-             test accuracy and test loss are those of the first " (settings.eval_images) " test images, or of all if \
-             there are no more"
+             test accuracy and test loss are those of the first " (settings.eval_images.min(metrics.test_images)) " of "
+            (metrics.test_images) " test images"
             @if settings.arms != Arms::Plain { ", in evaluation mode with running averages" }
             "; the steps to an accuracy are those to the first evaluation that reached it. The final figures are of all \
              test images"
