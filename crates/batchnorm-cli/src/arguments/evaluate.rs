@@ -37,7 +37,8 @@ pub struct EvaluateArguments {
     #[arg(long, default_value = Statistics::Running.name(), value_parser = names(Statistics::ALL, Statistics::name))]
     pub statistics: Statistics,
 
-    /// Images at once; decides the result for batch statistics [default: training's for batch statistics, else 250]
+    /// Images at once; decides the result for batch statistics [default: training's for
+    /// batch and population statistics, else 250]
     #[arg(long, value_name = "IMAGES", allow_negative_numbers = true)]
     pub batch_size: Option<usize>,
 
