@@ -48,16 +48,18 @@ class Settings:
 
 
 class LinearBlock(nn.Module):
-    """A linear map, normalization or none, and an activation."""
+    """A linear map, normalization or none, and an activation; with a skip, added to its input."""
 
-    def __init__(self, settings, inputs, outputs):
+    def __init__(self, settings, inputs, outputs, skip=False):
         super().__init__()
         self.settings = settings
+        self.skip = skip
         self.linear = nn.Linear(inputs, outputs, bias=settings.bias)
         self.bn = settings.normalization(nn.BatchNorm1d, outputs)
 
     def forward(self, x):
-        return self.settings.around(self.linear(x), self.bn)
+        y = self.settings.around(self.linear(x), self.bn)
+        return x + y if self.skip else y
 
 
 class ConvBlock(nn.Module):
@@ -90,7 +92,10 @@ class Mlp(nn.Module):
         settings = Settings(architecture)
         channels, height, width = architecture["dims"]
         units = [channels * height * width, *architecture["layers"]]
-        self.hidden = nn.Sequential(*(LinearBlock(settings, *pair) for pair in zip(units, units[1:])))
+        # Files that do not say so have no skips.
+        skips = architecture.get("skips", False)
+        pairs = zip(units, units[1:])
+        self.hidden = nn.Sequential(*(LinearBlock(settings, *pair, skips and pair[0] == pair[1]) for pair in pairs))
         self.output = nn.Linear(units[-1], architecture["classes"])
 
     def forward(self, images):

@@ -17,6 +17,13 @@ pub enum Purpose {
     Batches,
     /// The training images that population statistics are taken over.
     Population,
+    /// The values that dropout sets to 0.
+    Dropout {
+        /// The training step, the first being 1.
+        step: usize,
+        /// The layer's place among those with dropout, below 2^16.
+        layer: usize,
+    },
 }
 
 /// A stream of random numbers that depends on a seed and a purpose alone.
@@ -34,6 +41,8 @@ impl Stream {
             Purpose::Weights => 2,
             Purpose::Batches => 3,
             Purpose::Population => 4,
+            // Every step and layer has a stream of its own: nothing to save, and nothing to replay.
+            Purpose::Dropout { step, layer } => 5 | (layer as u64) << 8 | (step as u64) << 24,
         });
         Self { generator }
     }
@@ -41,6 +50,11 @@ impl Stream {
     /// A whole number in `0..bound`, every one as likely as the next to within 2^-32.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.generator.next_u64()) * bound as u128) >> 64) as usize
+    }
+
+    /// Whether something of a probability happens, to within 2^-32.
+    pub fn happens(&mut self, probability: f64) -> bool {
+        f64::from(self.generator.next_u32()) < probability * (1_u64 << 32) as f64
     }
 
     /// A number in (0, 1].
@@ -72,6 +86,26 @@ mod tests {
         assert_eq!(draw(1, Purpose::Weights), draw(1, Purpose::Weights));
         assert_ne!(draw(1, Purpose::Weights), draw(2, Purpose::Weights));
         assert_ne!(draw(1, Purpose::Weights), draw(1, Purpose::Batches));
+    }
+
+    #[test]
+    fn every_step_and_layer_has_masks_of_its_own() {
+        let draw = |step, layer| Stream::new(1, Purpose::Dropout { step, layer }).below(1 << 40);
+        let drawn = [draw(1, 0), draw(1, 1), draw(2, 0), draw(256, 0), draw(1, 256)];
+        let twice = |(place, number): (usize, &usize)| drawn[..place].contains(number);
+        assert!(!drawn.iter().enumerate().any(twice), "{drawn:?}");
+        assert_eq!(draw(2, 1), draw(2, 1));
+    }
+
+    #[test]
+    fn what_has_a_probability_happens_so_often() {
+        let mut stream = Stream::new(1, Purpose::Dropout { step: 1, layer: 0 });
+        for probability in [0.0, 0.1, 0.5, 0.9, 1.0] {
+            let share = (0..20_000).filter(|_| stream.happens(probability)).count() as f64 / 20_000.0;
+            // Four standard deviations at most.
+            assert!((share - probability).abs() <= 0.015, "{share} {probability}");
+        }
+        assert!((0..20_000).all(|_| !stream.happens(0.0) && stream.happens(1.0)));
     }
 
     #[test]

@@ -304,6 +304,14 @@ fn architectures_of_which_there_is_no_network_are_refused() {
         (Architecture { classes: 100_000, ..mlp.clone() }, "at most 65536 units"),
         (Architecture { width: 3, ..mlp.clone() }, "no width, found width 3"),
         (Architecture { zero_gamma: true, ..mlp.clone() }, "`mlp` has no residual blocks"),
+        (
+            Architecture { skips: true, ..resnet.clone() },
+            "found `resnet20`; leave skips out, its blocks have their own",
+        ),
+        (
+            Architecture { skips: true, layers: vec![100, 50], ..mlp.clone() },
+            "found 64 values per image and hidden layers [100, 50]",
+        ),
         (Architecture { layers: vec![9], ..vgg.clone() }, "layers of `vgg` follow from its width"),
         (Architecture { width: 0, ..vgg.clone() }, "1 to 512 channels in the first stage of `vgg`, found 0"),
         (Architecture { width: 513, ..vgg.clone() }, "found 513"),
@@ -426,4 +434,8 @@ fn an_architecture_survives_json() {
     assert!(text.contains(r#""network":"vgg""#), "{text}");
     // As files of old have it, which know batch normalization alone.
     assert!(text.contains(r#""norm":{"eps":0.00001,"momentum":0.1}"#), "{text}");
+    assert!(!text.contains("skips"), "{text}");
+    let skipping = Architecture { skips: true, ..small(Network::Mlp, DIGITS) };
+    let text = serde_json::to_string(&skipping).unwrap();
+    assert_eq!(serde_json::from_str::<Architecture>(&text).unwrap(), skipping);
 }

@@ -8,7 +8,7 @@ use batchnorm_lab::networks::Network;
 use batchnorm_lab::train::{
     Arm, Checkpoint, CheckpointError, Keep, Optimizer, Schedule, Silent, TrainError, Trained, go_on, train,
 };
-use batchnorm_lab::train::{Decayed, Observer, Statistics};
+use batchnorm_lab::train::{Decayed, Observer, Statistics, TrainedPart};
 use batchnorm_lab::{Settings, saved::SavedModel};
 use batchnorm_model::checkpoint::{Tensors, Values};
 
@@ -66,6 +66,16 @@ fn a_run_taken_up_again_ends_with_the_bits_of_one_never_interrupted() {
             statistics: Statistics::Population,
             schedule: Schedule::Exponential,
             decay_every: 10,
+            ..short()
+        },
+        Settings { dropout: 0.5, ..short() },
+        Settings { dropout: 0.2, skips: true, gap: false, trained: TrainedPart::Output, ..short() },
+        Settings {
+            norms: vec![Arm::BatchNorm, Arm::LayerNorm],
+            trained: TrainedPart::Affine,
+            weight_decay: 1e-3,
+            decayed: Decayed::All,
+            sgd_momentum: 0.9,
             ..short()
         },
     ];
@@ -176,6 +186,10 @@ fn what_does_not_fit_is_told() {
     let mut of_another = settings.clone();
     of_another["seed"] = 9.into();
     assert_eq!(read().unwrap().belongs_to(&metrics(&of_another)), Err("seed".to_owned()));
+    // Absent where it is at its default.
+    let mut of_another = settings.clone();
+    of_another["dropout"] = 0.5.into();
+    assert_eq!(read().unwrap().belongs_to(&metrics(&of_another)), Err("dropout".to_owned()));
 
     let whole = fs::read(&keep.path).unwrap();
     let edited = String::from_utf8_lossy(&whole).contains("batchnorm.checkpoint.version\":\"2\"");

@@ -179,6 +179,18 @@ fn tract_gets_the_same_logits_from_onnx() {
             agree(&architecture, 1e-5);
         }
     }
+    let mlps = every_kind(DIGITS).filter(|architecture| architecture.network == Network::Mlp);
+    for architecture in mlps {
+        let layers = vec![64, 20, 20, 10, 10];
+        let skipping = Architecture { skips: true, layers, ..architecture };
+        agree(&skipping, 1e-5);
+        let graph = to_onnx(&build(&skipping, 1, &Device::flex()), &skipping, &BTreeMap::new());
+        let bytes = graph.to_bytes().unwrap();
+        let sum = |layer: &str| bytes.windows(layer.len()).any(|window| window == layer.as_bytes());
+        let sums = ["hidden.0", "hidden.1", "hidden.2", "hidden.3", "hidden.4"]
+            .map(|layer| sum(&format!("{layer}.linear.sum")));
+        assert_eq!(sums, [true, false, true, false, true]);
+    }
 }
 
 #[test]

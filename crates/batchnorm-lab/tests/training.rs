@@ -4,6 +4,7 @@ use batchnorm_lab::data::{Access, Dataset};
 use batchnorm_lab::networks::{Architecture, Classifier, Init, Norm, Watch};
 use batchnorm_lab::train::{
     Arm, Decayed, Metrics, Observer, Optimizer, Point, Run, Schedule, Silent, Statistics, TrainError, Trained,
+    TrainedPart,
 };
 use batchnorm_lab::{Activation, Network, Placement, Settings, Source, train};
 use burn::tensor::{Device, Tensor};
@@ -309,7 +310,8 @@ fn metrics_survive_a_round_trip() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused_before_training() {
-    let cases: [(Settings, &str); 24] = [
+    let resnet = || Settings::defaults(Source::Digits, Network::Resnet20);
+    let cases: [(Settings, &str); 32] = [
         (Settings { steps: 0, ..short() }, "steps"),
         (Settings { layers: vec![], ..short() }, "layers"),
         (Settings { layers: vec![3, 0], ..short() }, "layers"),
@@ -333,6 +335,14 @@ fn settings_that_make_no_sense_are_refused_before_training() {
         ),
         (Settings { binarize: true, standardize: true, ..short() }, "standardize"),
         (Settings { zero_gamma: true, ..short() }, "zero_gamma"),
+        (Settings { dropout: 1.0, ..short() }, "dropout"),
+        (Settings { dropout: -0.1, ..short() }, "dropout"),
+        (Settings { dropout: f64::NAN, ..short() }, "dropout"),
+        (Settings { dropout: 0.5, ..resnet() }, "dropout"),
+        (Settings { dropout: 0.5, ..Settings::defaults(Source::Digits, Network::Inception) }, "dropout"),
+        (Settings { skips: true, ..resnet() }, "skips"),
+        (Settings { skips: true, layers: vec![20, 30, 20], ..short() }, "skips"),
+        (Settings { trained: TrainedPart::Affine, ..short() }, "train_only"),
         (Settings { width: 3, ..short() }, "width"),
         (Settings { layers: vec![3], ..Settings::defaults(Source::Digits, Network::Vgg) }, "layers"),
         (Settings { width: 0, ..Settings::defaults(Source::Digits, Network::Vgg) }, "width"),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use batchnorm_lab::Settings;
 use batchnorm_lab::data::Source;
 use batchnorm_lab::networks::{Activation, Init, Network, Placement};
-use batchnorm_lab::train::{Arm, Decayed, Optimizer, Schedule, Statistics};
+use batchnorm_lab::train::{Arm, Decayed, Optimizer, Schedule, Statistics, TrainedPart};
 use clap::{Args, ValueEnum};
 
 use super::{DataArguments, names};
@@ -40,7 +40,7 @@ Examples:
 const ADAM_RATE: f64 = 0.001;
 
 /// What a run depends on, which `--resume` takes from the run's folder.
-const OF_THE_RUN: [&str; 33] = [
+const OF_THE_RUN: [&str; 37] = [
     "data",
     "binarize",
     "standardize",
@@ -64,6 +64,9 @@ const OF_THE_RUN: [&str; 33] = [
     "init",
     "init_std",
     "zero_gamma",
+    "skips",
+    "dropout",
+    "train_only",
     "seed",
     "eval_every",
     "eval_images",
@@ -72,6 +75,7 @@ const OF_THE_RUN: [&str; 33] = [
     "bn_momentum",
     "bn_eps",
     "statistics",
+    "no_gap",
     "checkpoint_every",
     "out",
 ];
@@ -193,6 +197,20 @@ pub struct TrainArguments {
     #[arg(long)]
     zero_gamma: bool,
 
+    /// Add each hidden layer of mlp that is as wide as its input to it
+    #[arg(long)]
+    skips: bool,
+
+    /// Probability with which dropout sets a value behind a hidden linear layer (mlp, lenet, vgg) to 0 in training, in [0, 1)
+    /// [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    dropout: Option<f64>,
+
+    /// What is trained: everything, gamma and beta of normalized networks alone, or the last linear map alone; the rest stays
+    /// as it began [default: all]
+    #[arg(long, value_parser = names(TrainedPart::ALL, TrainedPart::name))]
+    train_only: Option<TrainedPart>,
+
     /// Seed of initial weights and batches; the split into training and test images does not depend on it [default: 1]
     #[arg(long)]
     seed: Option<u64>,
@@ -227,6 +245,11 @@ pub struct TrainArguments {
     /// training images [default: running]
     #[arg(long, value_parser = names(Statistics::ALL, Statistics::name))]
     statistics: Option<Statistics>,
+
+    /// Score the final network with the statistics asked for only (--statistics; running averages by default), rather than
+    /// with every kind of statistics: shorter
+    #[arg(long)]
+    no_gap: bool,
 
     /// Threads to compute on; results do not depend on it [default: one for each core]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
@@ -337,6 +360,10 @@ impl TrainArguments {
             threads: self.threads.unwrap_or(defaults.threads),
             data: defaults.data,
             network: defaults.network,
+            skips: self.skips,
+            dropout: self.dropout.unwrap_or(defaults.dropout),
+            trained: self.train_only.unwrap_or(defaults.trained),
+            gap: !self.no_gap,
             ranks: defaults.ranks,
         }
     }
@@ -387,6 +414,8 @@ pub(super) mod tests {
             "batchnorm train --norm none",
             "batchnorm train --norm layer --arm batch_norm",
             "batchnorm train --compare batch,none",
+            "batchnorm train --skips --dropout 0.25 --no-gap --train-only output",
+            "batchnorm train --network vgg --arm batch_norm --train-only affine --dropout 0.5",
             odd,
             deep,
             all,
@@ -422,6 +451,10 @@ pub(super) mod tests {
             "--norm layer",
             "--compare none",
             "--renorm-steps 3",
+            "--skips",
+            "--dropout 0.5",
+            "--train-only output",
+            "--no-gap",
             "--seed 3",
             "--data digits",
             "--arm plain",

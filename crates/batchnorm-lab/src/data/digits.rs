@@ -1,6 +1,6 @@
 //! The UCI handwritten digits, as the `smartcore` crate carries them.
 
-use super::split::stratified;
+use super::split::{TEST_EVERY, stratified};
 use super::{About, Dataset, Split};
 
 /// The largest pixel value.
@@ -31,7 +31,7 @@ pub(super) fn load() -> Dataset {
         }
         split
     };
-    let (train, test) = stratified(&labels);
+    let (train, test) = stratified(&labels, TEST_EVERY);
     Dataset {
         about: about(),
         classes: 10,

@@ -73,7 +73,7 @@ fn load_unsplit(path: &Path) -> Result<Dataset, DataError> {
             return Err(DataError::TooFewImages { folder: class.clone(), found });
         }
     }
-    let (train, test) = stratified(&images.labels);
+    let (train, test) = stratified(&images.labels, TEST_EVERY);
     let mut data = images.assemble(path, names, &train, &test);
     data.about.description += &format!(
         "; a fixed stratified shuffle gives {} to train on and one in {TEST_EVERY}, {}, to test on",

@@ -1,6 +1,7 @@
 //! Data sets: images with labels, split into a part to train on and a part to test on.
 //!
-//! [`Source`] names a data set, [`Source::load`] reads it. Reading order: [`Source`], [`Dataset`], [`Preprocessing`].
+//! [`Source`] names a data set, [`Source::load`] reads it. Reading order: [`Source`], [`Dataset`], [`Preprocessing`];
+//! [`Dataset::validation`], [`Dataset::first`] and [`Dataset::scored_on_training`] make another of its parts.
 //!
 //! To add a published set: its files, checksums and mirrors in `published.rs`, and a variant of [`Source`]. To add a
 //! form of folder: a file in this folder that loads it, and its recognition in `folder.rs`.
@@ -14,6 +15,7 @@ mod error;
 mod folder;
 mod idx;
 mod image_folder;
+mod part;
 mod picture;
 mod predict;
 mod preprocessing;
@@ -26,8 +28,6 @@ pub use error::DataError;
 pub use predict::{NamedImage, read_images};
 pub use preprocessing::{Preprocessing, PreprocessingError};
 pub use source::Source;
-
-use crate::streams::{Purpose, Stream};
 
 /// The largest pixel value of 8-bit images: of every data set but the digits, and of every image file.
 pub const IMAGE_WHITE: f32 = 255.0;
@@ -115,13 +115,17 @@ impl Split {
     /// Puts the images into an order that is random and always the same: a user's test images come class after class,
     /// and then a batch of them has the statistics of one class, and the first thousand show a few classes only.
     pub(crate) fn shuffle(&mut self) {
-        let mut order: Vec<usize> = (0..self.len()).collect();
-        Stream::new(split::SEED, Purpose::Split).shuffle(&mut order);
-        let mut shuffled = Self::new(self.pixels);
-        for place in order {
-            shuffled.push(self.image(place), self.labels[place]);
+        *self = self.at(&split::shuffled(self.len()));
+    }
+
+    /// The images at these places, in this order.
+    pub(crate) fn at(&self, places: &[usize]) -> Self {
+        let mut found = Self::new(self.pixels);
+        found.images.reserve_exact(places.len() * self.pixels);
+        for &place in places {
+            found.push(self.image(place), self.labels[place]);
         }
-        *self = shuffled;
+        found
     }
 
     /// The number of images.

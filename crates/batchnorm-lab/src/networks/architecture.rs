@@ -44,6 +44,14 @@ pub struct Architecture {
     pub norm: Option<Norm>,
     /// Whether the last norm of each residual block begins with gamma 0; means nothing to the plain twin.
     pub zero_gamma: bool,
+    /// Whether hidden layers of [`Network::Mlp`] that are as wide as their input are added to it:
+    /// `y = x + activation(norm(linear(x)))`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skips: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Architecture {
@@ -59,6 +67,7 @@ impl Architecture {
             dims,
             norm: None,
             zero_gamma: false,
+            skips: false,
         }
     }
 
@@ -101,6 +110,12 @@ impl Architecture {
         }
         if self.zero_gamma && self.placement == Placement::AfterActivation {
             return Err(E::ZeroGammaAfterActivation);
+        }
+        if self.skips && network != Network::Mlp {
+            return Err(E::Skips { network });
+        }
+        if self.skips && !Mlp::has_skips(self) {
+            return Err(E::NothingToSkip { inputs: self.dims.iter().product(), layers: self.layers.clone() });
         }
         if let Some(norm) = self.norm {
             self.validate_norm(norm)?;
@@ -147,7 +162,7 @@ impl Architecture {
 
     /// Builds the network with weights from the seed; `init_std` is the standard deviation of [`Init::Normal`].
     ///
-    /// Twins that differ in `norm`, `placement` or `zero_gamma` alone begin with the same weights. Parameters have
+    /// Twins that differ in `norm`, `placement`, `zero_gamma` or `skips` alone begin with the same weights. Parameters have
     /// the same ids whenever the same architecture is built, so that a saved optimizer goes on with a rebuilt network.
     ///
     /// # Errors
@@ -307,6 +322,23 @@ pub enum ArchitectureError {
          shortcut too; leave it out or put batch normalization before the activation"
     )]
     ZeroGammaAfterActivation,
+    /// Skips in a network that has no place for them.
+    #[error("hidden layers can be added to their inputs in `mlp` alone, found `{network}`; leave skips out{}", residual(*network))]
+    Skips {
+        /// The network.
+        network: Network,
+    },
+    /// Skips where every layer has another width than its input.
+    #[error(
+        "expected a hidden layer that is as wide as its input, which skips could add it to, found {inputs} values per \
+         image and hidden layers {layers:?}; for example 100,100, or leave skips out"
+    )]
+    NothingToSkip {
+        /// Values of an image.
+        inputs: usize,
+        /// The layers asked for.
+        layers: Vec<usize>,
+    },
     /// A standard deviation that is none.
     #[error("the standard deviation of the initial weights must be a finite number >= 0, found {found}")]
     InitStd {
@@ -344,6 +376,13 @@ pub enum ArchitectureError {
     /// What the engine refuses.
     #[error(transparent)]
     BatchNorm(#[from] batchnorm::Error),
+}
+
+fn residual(network: Network) -> &'static str {
+    match network {
+        Network::Resnet20 => ", its blocks have their own",
+        _ => "",
+    }
 }
 
 fn others(fitting: &[usize]) -> String {

@@ -39,6 +39,9 @@ pub(super) struct LinearBlock {
     bn: Option<BatchNorm>,
     #[module(skip)]
     around: Surroundings,
+    /// Whether it is added to its input.
+    #[module(skip)]
+    skip: bool,
 }
 
 /// A convolution with what stands around it, and perhaps a pool behind.
@@ -74,6 +77,7 @@ impl<'a> Builder<'a> {
             linear: self.weights.linear(shape, bias, Some(self.activation)),
             bn: self.norm(shape[1]),
             around: self.surroundings(format!("{name}.linear"), format!("{name}.bn")),
+            skip: false,
         }
     }
 
@@ -175,13 +179,28 @@ pub(super) fn normalized<const D: usize>(x: Tensor<D>, norm: Option<&BatchNorm>)
 }
 
 impl LinearBlock {
+    /// Added to its input, which is as wide as it is, or not.
+    pub(super) fn with_skip(self, skip: bool) -> Self {
+        Self { skip, ..self }
+    }
+
     pub(super) fn forward(&self, x: Tensor<2>, watch: &mut Watch) -> Result<Tensor<2>, Error> {
-        self.around.forward(self.linear.forward(x), self.bn.as_ref(), watch)
+        let input = self.skip.then(|| x.clone());
+        let y = self.around.forward(self.linear.forward(x), self.bn.as_ref(), watch)?;
+        let y = watch.dropped(y);
+        Ok(match input {
+            Some(x) => x + y,
+            None => y,
+        })
     }
 
     pub(super) fn export(&self, export: &mut Export, x: &Value) -> Value {
         let z = export.linear(self.around.map(), x);
-        self.around.export(export, z, &self.bn)
+        let y = self.around.export(export, z, &self.bn);
+        match self.skip {
+            true => export.graph().add(&format!("{}.sum", self.around.map()), x, &y),
+            false => y,
+        }
     }
 
     pub(super) fn norm(&self) -> Option<(String, &BatchNorm)> {

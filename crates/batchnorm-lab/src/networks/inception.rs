@@ -212,6 +212,10 @@ impl Classifier for Inception {
         std::iter::once(&mut self.conv1).chain(convs).filter_map(ConvBlock::norm_mut).collect()
     }
 
+    fn output(&self) -> &Linear {
+        &self.fc
+    }
+
     fn forward(&self, images: Tensor<4>, watch: &mut Watch) -> Result<Tensor<2>, Error> {
         let mut x = self.conv1.forward(images, watch)?;
         for module in self.modules() {

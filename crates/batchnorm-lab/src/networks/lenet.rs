@@ -81,6 +81,10 @@ impl Classifier for Lenet {
         features.chain(self.hidden.iter_mut().filter_map(LinearBlock::norm_mut)).collect()
     }
 
+    fn output(&self) -> &Linear {
+        &self.output
+    }
+
     fn forward(&self, images: Tensor<4>, watch: &mut Watch) -> Result<Tensor<2>, Error> {
         let mut x = images;
         for layer in &self.features {

@@ -11,6 +11,8 @@ use super::{Architecture, Classifier, Export, NormLayer, Watch};
 
 /// A fully connected network: hidden layers, then a linear map to the classes. With three layers of 100 sigmoids it is
 /// that of the paper's Figure 1.
+///
+/// With skips, a hidden layer that is as wide as its input is added to it: `y = x + activation(norm(linear(x)))`.
 #[derive(Module, Debug)]
 pub struct Mlp {
     hidden: Vec<LinearBlock>,
@@ -23,11 +25,19 @@ impl Mlp {
         architecture.layers.iter().enumerate().map(layer).collect()
     }
 
+    /// Whether a hidden layer is as wide as its input.
+    pub(super) fn has_skips(architecture: &Architecture) -> bool {
+        let inputs =
+            std::iter::once(architecture.dims.iter().product()).chain(architecture.layers.iter().copied());
+        inputs.zip(&architecture.layers).any(|(inputs, &units)| inputs == units)
+    }
+
     pub(super) fn build(architecture: &Architecture, builder: &mut Builder<'_>) -> Self {
         let mut units = architecture.dims.iter().product();
         let mut hidden = Vec::new();
         for (index, &next) in architecture.layers.iter().enumerate() {
-            hidden.push(builder.linear_block(&format!("hidden.{index}"), [units, next]));
+            let layer = builder.linear_block(&format!("hidden.{index}"), [units, next]);
+            hidden.push(layer.with_skip(architecture.skips && units == next));
             units = next;
         }
         Self { hidden, output: builder.output([units, architecture.classes]) }
@@ -41,6 +51,10 @@ impl Classifier for Mlp {
 
     fn norms_mut(&mut self) -> Vec<&mut BatchNorm> {
         self.hidden.iter_mut().filter_map(LinearBlock::norm_mut).collect()
+    }
+
+    fn output(&self) -> &Linear {
+        &self.output
     }
 
     fn forward(&self, images: Tensor<4>, watch: &mut Watch) -> Result<Tensor<2>, Error> {

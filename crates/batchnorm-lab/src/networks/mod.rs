@@ -7,7 +7,7 @@
 //! 2. `blocks`: what all networks are made of, and `pool`;
 //! 3. the networks: [`Mlp`], [`Lenet`], [`Vgg`], [`Resnet20`], [`Inception`];
 //! 4. [`Norm`]: how they are normalized;
-//! 5. [`Watch`]: what an activation gets to see;
+//! 5. [`Watch`]: what goes along with a forward pass, to look at activations or for [`Dropout`];
 //! 6. [`Init`]: initial weights;
 //! 7. [`state`] and [`load_state`]: its tensors under PyTorch's names; [`to_onnx`]: all of it for other programs.
 //!
@@ -16,6 +16,7 @@
 
 mod architecture;
 mod blocks;
+mod dropout;
 mod inception;
 mod lenet;
 mod mlp;
@@ -30,6 +31,7 @@ mod watch;
 mod weights;
 
 pub use architecture::{Architecture, ArchitectureError};
+pub use dropout::Dropout;
 pub use inception::Inception;
 pub use lenet::Lenet;
 pub use mlp::Mlp;
@@ -45,6 +47,7 @@ pub use weights::Init;
 use batchnorm_burn::{BatchNorm, Error};
 use batchnorm_model::onnx::Value;
 use burn::module::Module;
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use crate::names::named;
@@ -75,6 +78,14 @@ impl Network {
             Self::Vgg => 8,
             Self::Resnet20 => 4,
             Self::Inception => 8,
+        }
+    }
+
+    /// Whether it has linear maps but for the last.
+    pub const fn has_hidden_linear_layers(self) -> bool {
+        match self {
+            Self::Mlp | Self::Lenet | Self::Vgg => true,
+            Self::Resnet20 | Self::Inception => false,
         }
     }
 
@@ -136,6 +147,9 @@ pub trait Classifier: Module {
 
     /// The same layers, to be changed, in no particular order.
     fn norms_mut(&mut self) -> Vec<&mut BatchNorm>;
+
+    /// Its last linear map, to the classes.
+    fn output(&self) -> &Linear;
 
     /// Images `[batch, channels, height, width]` to logits `[batch, classes]`, before the softmax.
     ///

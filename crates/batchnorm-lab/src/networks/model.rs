@@ -3,6 +3,7 @@
 use batchnorm_burn::{BatchNorm, Error};
 use batchnorm_model::onnx::Value;
 use burn::module::Module;
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use super::{Classifier, Export, Inception, Lenet, Mlp, Resnet20, Vgg, Watch};
@@ -44,6 +45,10 @@ impl Classifier for Model {
 
     fn norms_mut(&mut self) -> Vec<&mut BatchNorm> {
         any!(self, network => network.norms_mut())
+    }
+
+    fn output(&self) -> &Linear {
+        any!(self, network => network.output())
     }
 
     fn forward(&self, images: Tensor<4>, watch: &mut Watch) -> Result<Tensor<2>, Error> {

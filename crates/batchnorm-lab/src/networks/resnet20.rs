@@ -197,6 +197,10 @@ impl Classifier for Resnet20 {
         self.bn1.iter_mut().chain(blocks.flat_map(Block::norms_mut)).collect()
     }
 
+    fn output(&self) -> &Linear {
+        &self.fc
+    }
+
     fn forward(&self, images: Tensor<4>, watch: &mut Watch) -> Result<Tensor<2>, Error> {
         let mut x = self.around.forward(self.conv1.forward(images), self.bn1.as_ref(), watch)?;
         for block in self.blocks() {

@@ -94,6 +94,10 @@ impl Classifier for Vgg {
         features.chain(self.hidden.norm_mut()).collect()
     }
 
+    fn output(&self) -> &Linear {
+        &self.output
+    }
+
     fn forward(&self, images: Tensor<4>, watch: &mut Watch) -> Result<Tensor<2>, Error> {
         let mut x = images;
         for layer in &self.features {

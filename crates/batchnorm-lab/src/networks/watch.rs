@@ -1,8 +1,11 @@
-//! What an activation gets to see.
+//! What goes along with a forward pass.
 
 use burn::tensor::Tensor;
 
-/// Looks at the input of every activation, in the order of a forward pass, if asked to.
+use super::Dropout;
+
+/// Goes along with a forward pass: looks at the input of every activation, in their order, if asked to, or drops what
+/// hidden linear layers put out.
 ///
 /// ```
 /// use batchnorm_lab::networks::{Architecture, Classifier, Init, Network, Watch};
@@ -21,6 +24,7 @@ use burn::tensor::Tensor;
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     seen: Option<Vec<Seen>>,
+    dropout: Option<Dropout>,
 }
 
 /// The inputs of one layer's activation.
@@ -35,12 +39,17 @@ pub struct Seen {
 impl Watch {
     /// Looks at nothing, and costs nothing.
     pub const fn nothing() -> Self {
-        Self { seen: None }
+        Self { seen: None, dropout: None }
     }
 
     /// Looks at the inputs of activations.
     pub const fn activations() -> Self {
-        Self { seen: Some(Vec::new()) }
+        Self { seen: Some(Vec::new()), dropout: None }
+    }
+
+    /// Looks at nothing, and drops values behind hidden linear layers: for the forward pass of one training step.
+    pub const fn dropping(dropout: Dropout) -> Self {
+        Self { seen: None, dropout: Some(dropout) }
     }
 
     /// Whether it looks at anything: if not, a network need not compute what nobody asks for.
@@ -54,6 +63,14 @@ impl Watch {
             let dims = z.dims();
             let shape = [dims[0], dims[1], dims[2..].iter().product()];
             seen.push(Seen { layer: layer.to_owned(), values: z.clone().inner().reshape(shape) });
+        }
+    }
+
+    /// What is left of the output of a hidden linear layer: all of it, but for [`dropping`](Self::dropping).
+    pub fn dropped<const D: usize>(&mut self, y: Tensor<D>) -> Tensor<D> {
+        match &mut self.dropout {
+            Some(dropout) => dropout.forward(y),
+            None => y,
         }
     }
 

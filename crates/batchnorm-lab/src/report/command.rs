@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use crate::networks::{Init, Network, Placement};
-use crate::train::{Arm, Optimizer, Settings};
+use crate::train::{Arm, Optimizer, Settings, TrainedPart};
 
 /// The command that repeats a run: every option that applies is spelled out, and fit for a POSIX shell.
 pub fn command(settings: &Settings) -> String {
@@ -64,6 +64,12 @@ pub(super) fn options(settings: &Settings) -> Vec<(&'static str, Option<String>)
     if settings.weight_decay > 0.0 {
         option("weight-decay-on", &settings.decayed);
     }
+    if settings.dropout > 0.0 {
+        option("dropout", &settings.dropout);
+    }
+    if settings.trained != TrainedPart::All {
+        option("train-only", &settings.trained);
+    }
     option("init", &settings.init);
     if settings.init == Init::Normal {
         option("init-std", &settings.init_std);
@@ -79,6 +85,8 @@ pub(super) fn options(settings: &Settings) -> Vec<(&'static str, Option<String>)
         (settings.binarize, "binarize"),
         (settings.standardize, "standardize"),
         (settings.zero_gamma, "zero-gamma"),
+        (settings.skips, "skips"),
+        (!settings.gap, "no-gap"),
         (settings.placement == Placement::BeforeActivation, "bn-before-activation"),
         (settings.placement == Placement::AfterActivation, "bn-after-activation"),
     ];
@@ -131,6 +139,10 @@ mod tests {
             weight_decay: 1e-4,
             binarize: true,
             zero_gamma: true,
+            dropout: 0.25,
+            trained: TrainedPart::Affine,
+            skips: true,
+            gap: false,
             placement: Placement::AfterActivation,
             ..defaults(Network::Resnet20)
         };
@@ -141,7 +153,8 @@ mod tests {
             "--decay-every",
             "--decay-factor",
             "--weight-decay 0.0001 --weight-decay-on weights",
-            "--binarize --zero-gamma --bn-after-activation",
+            "--dropout 0.25 --train-only affine",
+            "--binarize --zero-gamma --skips --no-gap --bn-after-activation",
         ] {
             assert!(command.contains(there), "{there}: {command}");
         }

@@ -172,7 +172,10 @@ impl Checkpoint {
         let differs = |(name, value): &(&String, &serde_json::Value)| {
             !matches!(name.as_str(), "steps" | "threads") && found.get(*name) != Some(*value)
         };
-        own.iter().find(differs).map_or(Ok(()), |(name, _)| Err(name.clone()))
+        // What is at its default may be absent, on either side.
+        let more = |(name, _): &(&String, &serde_json::Value)| !own.contains_key(*name);
+        let first = own.iter().find(differs).or_else(|| found.iter().find(more));
+        first.map_or(Ok(()), |(name, _)| Err(name.clone()))
     }
 
     /// Steps from one checkpoint to the next.

@@ -7,6 +7,7 @@ mod arm;
 mod batches;
 mod checkpoint;
 mod figures;
+mod last;
 mod metrics;
 mod observer;
 mod optimizer;
@@ -24,7 +25,7 @@ pub use metrics::{Gap, Metrics, Point, Run, Runs, TARGETS};
 pub use observer::{Observer, Silent};
 pub use schedule::{Decay, Schedule};
 pub use session::{Keep, Trained, go_on, train};
-pub use settings::{Decayed, Optimizer, Settings, Statistics};
+pub use settings::{Decayed, Optimizer, Settings, Statistics, TrainedPart};
 pub use validate::SettingsError;
 
 use batchnorm_model::FileError;

@@ -1,13 +1,14 @@
-//! The optimizer that the settings ask for.
+//! The optimizer that the settings ask for, and what it trains.
 
+use batchnorm_burn::networks::affine_parameters;
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Tensor;
 
-use super::{Decayed, Optimizer, Settings};
-use crate::networks::Model;
+use super::{Decayed, Optimizer, Settings, TrainedPart};
+use crate::networks::{Classifier, Model};
 
 /// An optimizer for a network's parameters.
 pub(super) fn of(settings: &Settings, network: &Model) -> ModuleOptimizer {
@@ -37,6 +38,35 @@ pub(super) fn of(settings: &Settings, network: &Model) -> ModuleOptimizer {
             }
         }
     }
+}
+
+/// The parameters of a part of the network; `None` is all.
+pub(super) fn trained(part: TrainedPart, network: &Model) -> Option<Vec<ParamId>> {
+    match part {
+        TrainedPart::All => None,
+        TrainedPart::Affine => Some(affine_parameters(network)),
+        TrainedPart::Output => {
+            let output = network.output();
+            Some(std::iter::once(output.weight.id).chain(output.bias.as_ref().map(|bias| bias.id)).collect())
+        }
+    }
+}
+
+/// Keeps the gradients of these parameters alone: the optimizer leaves a parameter without a gradient as it is, and
+/// does not let it decay.
+pub(super) fn keep(gradients: &mut GradientsParams, network: &Model, trained: &[ParamId]) {
+    struct Others<'a> {
+        gradients: &'a mut GradientsParams,
+        trained: &'a [ParamId],
+    }
+    impl ModuleVisitor for Others<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if !self.trained.contains(&param.id) {
+                self.gradients.remove::<D>(param.id);
+            }
+        }
+    }
+    network.visit(&mut Others { gradients, trained });
 }
 
 fn penalty(decay: Option<f64>) -> Option<WeightDecayConfig> {

@@ -8,15 +8,14 @@ use burn::tensor::Device;
 use super::batches::Batches;
 use super::checkpoint::Head;
 use super::figures::{NormValues, recorded, typical_unit};
-use super::metrics::{Gap, Metrics, Runs};
+use super::last::last_evaluation;
+use super::metrics::{Metrics, Runs};
 use super::trainee::{Trainee, Watched};
 use super::{Arm, Checkpoint, CheckpointError, Observer, Settings, Statistics, TrainError};
 use crate::data::{Dataset, Preprocessing};
-use crate::evaluate::{
-    CHUNK, Score, Unscored, Watcher, score, with_batch_statistics, with_population_statistics,
-};
+use crate::evaluate::Unscored;
 use crate::feed::Feed;
-use crate::networks::{Architecture, Classifier, Model, Watch};
+use crate::networks::{Classifier, Model, Watch};
 use crate::saved::{SavedModel, Training};
 
 /// Test images that the typical units are chosen over, at most.
@@ -170,6 +169,11 @@ impl<'a> Session<'a> {
         if taken_all && !self.step.is_multiple_of(self.settings.eval_every) {
             self.evaluate(test, true, observer);
         }
+        if taken_all {
+            for trainee in self.trainees.iter().filter(|trainee| !trainee.has_diverged()) {
+                observer.after_last_step(trainee.arm, trainee.network());
+            }
+        }
         let interrupted_at_step = (!taken_all && !self.all_diverged()).then_some(self.step);
         let trained = self.finish(interrupted_at_step, train, test, observer);
         observer.finished();
@@ -288,50 +292,4 @@ fn watched(plain: &Model, test: Feed<'_>, images: usize) -> Vec<Watched> {
         Watched { typical_unit: typical_unit(&seen), layer: seen.layer, units }
     };
     watch.into_seen().into_iter().map(layer).collect()
-}
-
-/// Passes the wish to stop on to an evaluation.
-struct Stopping<'a>(&'a mut dyn Observer);
-
-impl Watcher for Stopping<'_> {
-    fn wants_to_stop(&mut self) -> bool {
-        self.0.wants_to_stop()
-    }
-}
-
-/// What a network scores on all test images.
-struct Last {
-    score: Score,
-    /// Only where the batch normalizes.
-    gap: Option<Gap>,
-    /// The network with population statistics, where they were asked for.
-    estimated: Option<Model>,
-}
-
-/// Scores a network on all test images under every kind of statistics.
-fn last_evaluation(
-    settings: &Settings,
-    architecture: &Architecture,
-    network: &Model,
-    train: Feed<'_>,
-    test: Feed<'_>,
-    observer: &mut dyn Observer,
-) -> Result<Last, Unscored> {
-    let mut stopping = Stopping(observer);
-    let mut all =
-        |network: &Model, batch_size| score(network, test, test.len(), batch_size, None, &mut stopping);
-    let running = all(network, CHUNK)?;
-    if !architecture.norm.is_some_and(|norm| norm.variant.normalizes_by_batch()) {
-        return Ok(Last { score: running, gap: None, estimated: None });
-    }
-    let batch = all(&with_batch_statistics(network, architecture)?, settings.batch_size)?;
-    let (batch_size, seed) = (settings.batch_size, settings.seed);
-    let mut stopping = Stopping(observer);
-    let estimated = with_population_statistics(network, architecture, train, batch_size, seed, &mut stopping)?;
-    let population = score(&estimated, test, test.len(), CHUNK, None, &mut stopping)?;
-    let gap = Some(Gap { running, batch, population });
-    Ok(match settings.statistics {
-        Statistics::Running => Last { score: running, gap, estimated: None },
-        Statistics::Population => Last { score: population, gap, estimated: Some(estimated) },
-    })
 }

@@ -38,7 +38,22 @@ named! {
     }
 }
 
-/// Everything that a training run depends on: recorded whole in `metrics.json`.
+named! {
+    /// Which parameters a run trains; the others stay at their initial values, and weight decay does not touch them.
+    #[derive(Default)]
+    pub enum TrainedPart, "part to train" {
+        /// All of them.
+        #[default]
+        All = "all",
+        /// Gamma and beta of the norm layers (Frankle, Schwab and Morcos 2020, arXiv 2003.00152).
+        Affine = "affine",
+        /// The last linear map, to the classes.
+        Output = "output",
+    }
+}
+
+/// Everything that a training run depends on: recorded whole in `metrics.json`, but for options at their defaults that
+/// older documents do not have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// What to train on.
@@ -88,6 +103,15 @@ pub struct Settings {
     pub init_std: f64,
     /// Whether the last gamma of every residual block begins at 0 (Goyal et al. 2017).
     pub zero_gamma: bool,
+    /// Whether hidden layers of `mlp` that are as wide as their input are added to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub skips: bool,
+    /// The probability with which dropout sets a value behind a hidden linear layer to 0 in training.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dropout: f64,
+    /// What is trained.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trained: TrainedPart,
     /// Where batch normalization stands.
     pub placement: Placement,
     /// The weight of the new value in the running statistics.
@@ -96,6 +120,10 @@ pub struct Settings {
     pub bn_eps: f64,
     /// The statistics of the final evaluation, and of the saved model.
     pub statistics: Statistics,
+    /// Whether the final evaluation scores what is normalized by the batch under every kind of statistics; if not, under
+    /// [`statistics`](Self::statistics) alone.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub gap: bool,
     /// Steps from one evaluation to the next; the last step is always evaluated.
     pub eval_every: usize,
     /// Test images, from the first on, that evaluations on the way look at; the final one looks at all.
@@ -147,10 +175,14 @@ impl Settings {
             init: network.default_init(),
             init_std: 0.1,
             zero_gamma: false,
+            skips: false,
+            dropout: 0.0,
+            trained: TrainedPart::All,
             placement: Placement::BeforeActivation,
             bn_momentum: engine.momentum.weights(1).1,
             bn_eps: engine.eps,
             statistics: Statistics::Running,
+            gap: true,
             eval_every: match (mlp, small) {
                 (_, true) => 10,
                 (true, false) => 100,
@@ -188,6 +220,7 @@ impl Settings {
             dims: data.dims,
             norm: variant.map(norm),
             zero_gamma: self.zero_gamma,
+            skips: self.skips,
         }
     }
 
@@ -230,6 +263,18 @@ impl Settings {
         }
         warnings
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(yes: &bool) -> bool {
+    *yes
 }
 
 /// The texts of the norms, or what there was before: one of two arms, or both.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use batchnorm::RunningUpdate;
 use batchnorm_burn::Error;
-use burn::module::Module;
+use burn::module::{Module, ParamId};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
@@ -15,7 +15,7 @@ use super::metrics::{Point, Run, finite};
 use super::{Arm, Observer, Settings, optimizer};
 use crate::evaluate::{CHUNK, Score, Unwatched, score};
 use crate::feed::{Batch, Feed};
-use crate::networks::{Classifier, Model, Watch};
+use crate::networks::{Classifier, Dropout, Model, Watch};
 
 /// A network, its optimizer, and what was measured of it so far.
 pub(super) struct Trainee {
@@ -24,6 +24,10 @@ pub(super) struct Trainee {
     network: Option<Model>,
     pub(super) optimizer: ModuleOptimizer,
     pub(super) progress: Progress,
+    /// The parameters that are trained; `None` is all.
+    trained: Option<Vec<ParamId>>,
+    /// The probability and the seed of dropout, if there is any.
+    dropout: Option<(f64, u64)>,
     device: Device,
 }
 
@@ -49,6 +53,8 @@ impl Trainee {
         Self {
             arm,
             optimizer: optimizer::of(settings, &network),
+            trained: optimizer::trained(settings.trained, &network),
+            dropout: (settings.dropout > 0.0).then_some((settings.dropout, settings.seed)),
             network: Some(network),
             progress: Progress::default(),
             device: Device::flex().autodiff(),
@@ -75,20 +81,24 @@ impl Trainee {
         if self.has_diverged() {
             return;
         }
-        let started = Instant::now();
         let mut network = self.network.take().expect("the network is there between steps");
         if self.arm.frozen_after().is_some_and(|steps| step > steps) {
             freeze(&mut network);
         }
-        let loss = self.loss(&network, batch).map(|loss| (loss.clone().into_scalar::<f32>(), loss));
+        observer.before_step(self.arm, step, &network, batch);
+        let started = Instant::now();
+        let loss = self.loss(&network, batch, step).map(|loss| (loss.clone().into_scalar::<f32>(), loss));
         let mut recording = None;
         let (network, loss) = match loss {
             Ok((value, loss)) if value.is_finite() => {
-                let gradients = GradientsParams::from_grads(loss.backward(), &network);
+                let mut gradients = GradientsParams::from_grads(loss.backward(), &network);
                 recording = record.then(|| {
                     let started = Instant::now();
                     (gradient_norms(&network, &gradients), started.elapsed())
                 });
+                if let Some(trained) = &self.trained {
+                    optimizer::keep(&mut gradients, &network, trained);
+                }
                 (self.optimizer.step(rate, network, gradients), Ok(value))
             }
             Ok(_) => (network, Err(None)),
@@ -121,9 +131,13 @@ impl Trainee {
         }
     }
 
-    /// Mean softmax cross-entropy.
-    fn loss(&self, network: &Model, batch: &Batch) -> Result<Tensor<1>, Error> {
-        let logits = network.forward(batch.images(&self.device), &mut Watch::nothing())?;
+    /// Mean softmax cross-entropy, with the dropout of that step.
+    fn loss(&self, network: &Model, batch: &Batch, step: usize) -> Result<Tensor<1>, Error> {
+        let mut watch = match self.dropout {
+            Some((probability, seed)) => Watch::dropping(Dropout::new(probability, seed, step)),
+            None => Watch::nothing(),
+        };
+        let logits = network.forward(batch.images(&self.device), &mut watch)?;
         Ok(CrossEntropyLossConfig::new().init(&self.device).forward(logits, batch.targets(&self.device)))
     }
 

@@ -2,7 +2,7 @@
 
 use batchnorm::Variant;
 
-use super::{Arm, Optimizer, Settings};
+use super::{Arm, Optimizer, Settings, TrainedPart};
 use crate::data::Dataset;
 use crate::networks::{ArchitectureError, Init, Network};
 
@@ -71,6 +71,15 @@ impl Settings {
         }
         if self.threads == 0 || self.threads > MOST_THREADS {
             return Err(E::Threads { found: self.threads });
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(E::Dropout { found: self.dropout });
+        }
+        if self.dropout > 0.0 && !self.network.has_hidden_linear_layers() {
+            return Err(E::NothingToDrop { network: self.network });
+        }
+        if self.trained == TrainedPart::Affine && self.norms.contains(&Arm::Plain) {
+            return Err(E::NothingToTrain);
         }
         if self.renorm_steps == Some(0) {
             return Err(E::RenormSteps);
@@ -221,6 +230,29 @@ pub enum SettingsError {
     /// Two things done to pixels that contradict each other.
     #[error("pixels can be made binary or be standardized, not both; leave one out")]
     BinarizeAndStandardize,
+    /// A probability outside [0, 1).
+    #[error(
+        "expected dropout with a probability of at least 0 and less than 1, found {found}; 0.5 is a usual one, 0 is none"
+    )]
+    Dropout {
+        /// The probability asked for.
+        found: f64,
+    },
+    /// Dropout in a network that has no place for it.
+    #[error(
+        "`{network}` has no hidden linear layer behind which values could be dropped; leave dropout out, or use mlp, lenet \
+         or vgg"
+    )]
+    NothingToDrop {
+        /// The network asked for.
+        network: Network,
+    },
+    /// Gamma and beta of a network that has none.
+    #[error(
+        "expected normalized networks alone where only gamma and beta are trained, found `none`, which has none of them; \
+         leave it out (`--arm batch_norm`, or `--compare` without it), or train `output` or `all`"
+    )]
+    NothingToTrain,
     /// No threads, or more than any machine has.
     #[error("expected at least 1 thread and at most {MOST_THREADS}, found {found}")]
     Threads {
@@ -255,6 +287,8 @@ impl SettingsError {
             Self::InitStd { .. } => "init_std",
             Self::SgdMomentum { .. } | Self::MomentumWithoutSgd { .. } => "sgd_momentum",
             Self::BinarizeAndStandardize => "standardize",
+            Self::Dropout { .. } | Self::NothingToDrop { .. } => "dropout",
+            Self::NothingToTrain => "train_only",
             Self::Threads { .. } => "threads",
             Self::Architecture(error) => of_architecture(error),
             Self::BatchNorm(batchnorm::Error::InvalidMomentum { .. }) => "bn_momentum",
@@ -271,6 +305,7 @@ fn of_architecture(error: &ArchitectureError) -> &'static str {
         E::WidthOfMlp { .. } | E::Width { .. } | E::TooManyWeights { .. } => "width",
         E::SmallImages { .. } => "network",
         E::ZeroGamma { .. } | E::ZeroGammaAfterActivation => "zero_gamma",
+        E::Skips { .. } | E::NothingToSkip { .. } => "skips",
         E::InitStd { .. } => "init_std",
         E::Groups { .. } | E::OneValue { .. } => "norm",
         E::BatchNorm(batchnorm::Error::InvalidMomentum { .. }) => "bn_momentum",

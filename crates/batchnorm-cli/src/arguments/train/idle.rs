@@ -1,7 +1,7 @@
 //! Options that would say nothing beside the others.
 
 use batchnorm_lab::networks::Init;
-use batchnorm_lab::train::Arm;
+use batchnorm_lab::train::{Arm, Decayed, TrainedPart};
 
 use super::{TrainArguments, Twin};
 
@@ -45,8 +45,19 @@ impl TrainArguments {
         .or_else(|| {
             let why = "is about running statistics, and none of the normalizations keeps any; leave it out".to_owned();
             let keeps = settings.norms.iter().any(|norm| norm.normalizes_by_batch());
-            let option = if self.statistics.is_some() { "--statistics" } else { "--bn-momentum" };
-            idle((self.statistics.is_some() || self.bn_momentum.is_some()) && !keeps, option, why)
+            let options = [
+                (self.statistics.is_some(), "--statistics"),
+                (self.bn_momentum.is_some(), "--bn-momentum"),
+                (self.no_gap, "--no-gap"),
+            ];
+            let option = options.into_iter().find(|(given, _)| *given).map(|(_, option)| option);
+            option.and_then(|option| idle(!keeps, option, why))
+        })
+        .or_else(|| {
+            let why = "applies to the weights of maps, and `--train-only affine` leaves them as they are; leave it out, or \
+                       let gamma and beta decay with `--weight-decay-on all`";
+            let spared = settings.trained == TrainedPart::Affine && settings.decayed == Decayed::Weights;
+            idle(settings.weight_decay != 0.0 && spared, "--weight-decay", why.to_owned())
         })
         .or_else(|| {
             let why = "applies to `renorm`, which is not among the normalizations; ask for it with `--norm` or `--compare`";
@@ -73,9 +84,19 @@ mod tests {
             "--arm plain --norm layer",
             "--arm batch_norm --norm none",
             "--renorm-steps 9 --norm layer",
+            "--norm layer --no-gap",
+            "--arm plain --no-gap",
+            "--arm batch_norm --train-only affine --weight-decay 1e-4",
         ] {
             assert!(arguments(&format!("batchnorm train {line}")).idle_option().is_some(), "{line}");
         }
-        assert_eq!(arguments("batchnorm train --init-std 0.3").idle_option(), None);
+        for line in [
+            "--init-std 0.3",
+            "--norm ghost:16 --no-gap",
+            "--arm batch_norm --train-only affine --weight-decay 1e-4 --weight-decay-on all",
+            "--train-only output --weight-decay 1e-4",
+        ] {
+            assert_eq!(arguments(&format!("batchnorm train {line}")).idle_option(), None, "{line}");
+        }
     }
 }

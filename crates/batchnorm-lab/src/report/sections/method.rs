@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::naming::Naming;
-use crate::train::{Arm, Metrics, Statistics};
+use crate::train::{Arm, Metrics, Statistics, TrainedPart};
 
 pub(in super::super) fn method(metrics: &Metrics) -> Markup {
     let settings = &metrics.settings;
@@ -19,8 +19,15 @@ pub(in super::super) fn method(metrics: &Metrics) -> Markup {
                 "Both twins begin with the same weights and see the same batches, one step of the one after one step of \
                  the other. "
             }
+            (match settings.trained {
+                TrainedPart::All => "",
+                TrainedPart::Affine => "Only gamma and beta are trained; all else stays as it began. ",
+                TrainedPart::Output => "Only the last linear map is trained; all else stays as it began. ",
+            })
             "Every epoch is a new random order, of which the images left over after the last full batch are dropped. \
-             Training loss is the mean softmax cross-entropy over the batches since the evaluation before. On the way, \
+             Training loss is the mean softmax cross-entropy over the batches since the evaluation before"
+            @if settings.dropout > 0.0 { ", with dropout, which evaluations are without" }
+            ". On the way, \
              test accuracy and test loss are those of the first " (settings.eval_images.min(metrics.test_images)) " of "
             (metrics.test_images) " test images"
             @if by_batch { ", in evaluation mode with running averages" }
