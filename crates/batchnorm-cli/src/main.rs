@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod claims;
 mod data;
 mod error;
 mod evaluate;
 mod interrupt;
+mod memory;
 mod output;
 mod progress;
 mod table;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Claims(arguments) => claims::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

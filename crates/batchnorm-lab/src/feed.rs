@@ -50,6 +50,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Values as a network takes them, image after image, with their labels.
+    pub(crate) fn of(dims: [usize; 3], images: Vec<f32>, labels: Vec<u16>) -> Self {
+        assert_eq!(images.len(), dims.iter().product::<usize>() * labels.len(), "as many images as labels");
+        Self { dims, images, labels }
+    }
+
     /// Images of nobody knows what class: pixels as they were read.
     pub fn unlabelled<'p>(
         dims: [usize; 3],

@@ -8,6 +8,7 @@
 //! - [`saved`]: trained networks in files;
 //! - [`mod@evaluate`]: scoring saved models, with which statistics, and asking them about images;
 //! - [`report`]: the outcome in words, in a table and on a page.
+//! - [`claims`]: what is claimed for batch normalization, put to the test.
 //!
 //! Between them stand [`feed`], images as networks take them; [`streams`], random numbers by purpose; and
 //! [`RunFolder`], which receives what a run wrote.
@@ -28,7 +29,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod claims;
 pub mod data;
+mod draw;
 pub mod evaluate;
 pub mod feed;
 mod names;

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod claims;
 mod evaluate;
 mod train;
 
+pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
 pub use evaluate::EvaluateArguments;
 pub use train::TrainArguments;
 
@@ -21,6 +23,7 @@ Examples:
   batchnorm train --compare none,batch,ghost:16,group:10
   batchnorm train --resume runs/X      go on after an interruption
   batchnorm evaluate runs/X/batch_norm.safetensors --data mnist
+  batchnorm claims run all --quick     every claim made for batch normalization, with a verdict
   batchnorm train --help               all options";
 
 const EXIT_CODES: &str = "\
@@ -45,6 +48,9 @@ pub enum Command {
     /// Score a saved model on test images, or ask it about images
     #[command(long_about = evaluate::ABOUT, after_help = evaluate::EXAMPLES)]
     Evaluate(Box<EvaluateArguments>),
+    /// Put the claims made for batch normalization to the test
+    #[command(long_about = claims::ABOUT, after_help = claims::EXAMPLES)]
+    Claims(Box<ClaimsArguments>),
 }
 
 /// Where data sets are kept, and whether they may be downloaded.

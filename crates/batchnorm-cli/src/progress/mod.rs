@@ -1,9 +1,11 @@
 //! Progress on the standard error, where that is a terminal.
 
+mod claims;
 mod data;
 mod evaluation;
 mod training;
 
+pub use claims::ClaimsProgress;
 pub use data::DataProgress;
 pub use evaluation::EvaluationProgress;
 pub use training::TrainingProgress;

@@ -3,7 +3,6 @@
 //! Reading order: [`headline`], [`rows`], [`command`], [`page`].
 
 mod command;
-mod draw;
 mod headline;
 mod naming;
 mod page;

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::report::draw::{Axis, Chart, Frame, Ink, Legend, Line, Points, Size, legend};
+use crate::draw::{Axis, Chart, Frame, Ink, Legend, Line, Points, Size, legend};
 use crate::report::naming::Naming;
 use crate::train::Arm;
 

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::by_depth::{self, Layer};
-use crate::report::draw::{Axis, Kind, Scale};
+use crate::draw::{Axis, Kind, Scale};
 use crate::report::naming::Naming;
 use crate::train::{Arm, Gradient, Metrics};
 

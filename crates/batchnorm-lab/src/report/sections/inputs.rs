@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::draw::{Axis, Frame, Kind, Ribbon, Scale, Size, ribbon_legend};
 use crate::networks::Activation;
-use crate::report::draw::{Axis, Frame, Kind, Ribbon, Scale, Size, ribbon_legend};
 use crate::report::naming::Naming;
 use crate::train::{Arm, Band, Inputs, Metrics};
 

@@ -21,7 +21,7 @@ pub(super) use saturation::saturation;
 pub(super) use settings::settings;
 pub(super) use training::training;
 
-use super::draw::{Axis, Kind, Scale};
+use crate::draw::{Axis, Kind, Scale};
 use crate::train::Metrics;
 
 /// The x axis of all that happens in training.

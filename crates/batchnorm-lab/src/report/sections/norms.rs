@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::by_depth::{ByDepth, Layer};
-use crate::report::draw::{Axis, Frame, Histogram, Ribbon, Scale, Size, ribbon_legend};
+use crate::draw::{Axis, Frame, Histogram, Ribbon, Scale, Size, ribbon_legend};
 use crate::report::naming::Naming;
 use crate::train::{Arm, Metrics, NormFigures, NormPoint, NormValues, Run};
 

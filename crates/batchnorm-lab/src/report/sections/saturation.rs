@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::by_depth::{self, Layer};
+use crate::draw::{Axis, Kind, Scale};
 use crate::networks::Activation;
-use crate::report::draw::{Axis, Kind, Scale};
 use crate::report::naming::Naming;
 use crate::train::{Arm, Inputs, Metrics};
 

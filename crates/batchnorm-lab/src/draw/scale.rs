@@ -2,7 +2,7 @@
 
 /// One axis of a chart: from numbers to the unit interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in super::super) struct Scale {
+pub(crate) struct Scale {
     kind: Kind,
     low: f64,
     high: f64,
@@ -10,7 +10,7 @@ pub(in super::super) struct Scale {
 
 /// How numbers are spread along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Kind {
+pub(crate) enum Kind {
     Linear,
     /// For positive numbers; others have no place.
     Log,
@@ -18,7 +18,7 @@ pub(in super::super) enum Kind {
 
 impl Scale {
     /// The smallest axis with round ends that has room for all `values`; what has no place is left out.
-    pub(in super::super) fn around(kind: Kind, values: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn around(kind: Kind, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = values
             .filter(|value| value.is_finite() && (kind == Kind::Linear || *value > 0.0))
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
@@ -31,7 +31,8 @@ impl Scale {
             }
             Kind::Linear => {
                 let step = round_step(low, high, TICKS);
-                Self::exactly(kind, (low / step).floor() * step, (high / step).ceil() * step)
+                let [low, high] = [(low / step).floor() * step, (high / step).ceil() * step];
+                Self::exactly(kind, low.max(f64::MIN), high.min(f64::MAX))
             }
             Kind::Log if low == high => Self::exactly(kind, low / 2.0, high * 2.0),
             Kind::Log => Self::exactly(kind, low, high),
@@ -39,7 +40,7 @@ impl Scale {
     }
 
     /// As [`around`](Self::around): logarithmic if all values are positive and some much larger than others.
-    pub(in super::super) fn fitting(values: impl Iterator<Item = f64> + Clone) -> Self {
+    pub(crate) fn fitting(values: impl Iterator<Item = f64> + Clone) -> Self {
         let finite = || values.clone().filter(|value| value.is_finite());
         let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(0.0, f64::max));
         let kind = if low > 0.0 && high > 30.0 * low { Kind::Log } else { Kind::Linear };
@@ -47,33 +48,35 @@ impl Scale {
     }
 
     /// An axis with these ends.
-    pub(in super::super) fn exactly(kind: Kind, low: f64, high: f64) -> Self {
+    pub(crate) fn exactly(kind: Kind, low: f64, high: f64) -> Self {
         Self { kind, low, high }
     }
 
-    pub(in super::super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
-    pub(in super::super) fn low(&self) -> f64 {
+    pub(crate) fn low(&self) -> f64 {
         self.low
     }
 
-    pub(in super::super) fn high(&self) -> f64 {
+    pub(crate) fn high(&self) -> f64 {
         self.high
     }
 
     /// 0 at the low end, 1 at the high end; `None` for what has no place on this axis.
-    pub(in super::super) fn place(&self, value: f64) -> Option<f64> {
+    pub(crate) fn place(&self, value: f64) -> Option<f64> {
         let place = match self.kind {
-            Kind::Linear => (value - self.low) / (self.high - self.low),
+            Kind::Linear if (self.high - self.low).is_finite() => (value - self.low) / (self.high - self.low),
+            // Ends so far apart that no number is their distance.
+            Kind::Linear => (value / 4.0 - self.low / 4.0) / (self.high / 4.0 - self.low / 4.0),
             Kind::Log => (value / self.low).ln() / (self.high / self.low).ln(),
         };
         (-1e-9..=1.0 + 1e-9).contains(&place).then_some(place.clamp(0.0, 1.0))
     }
 
     /// As [`place`](Self::place), with 0 or 1 for numbers beyond the ends.
-    pub(in super::super) fn place_or_edge(&self, value: f64) -> Option<f64> {
+    pub(crate) fn place_or_edge(&self, value: f64) -> Option<f64> {
         match self.kind {
             Kind::Log if value <= 0.0 => None,
             _ if value.is_finite() => self.place(value.clamp(self.low, self.high)),
@@ -83,7 +86,7 @@ impl Scale {
 
     /// Round numbers along the axis, from low to high: about so many, a logarithmic axis having up to half as many
     /// again.
-    pub(in super::super) fn ticks(&self, about: usize) -> Vec<f64> {
+    pub(crate) fn ticks(&self, about: usize) -> Vec<f64> {
         match self.kind {
             Kind::Linear => self.round_numbers(about),
             Kind::Log => {
@@ -116,7 +119,9 @@ impl Scale {
 
     /// Multiples of every so many-th power of ten.
     fn powers(&self, multiples: &[f64], every: i32) -> Vec<f64> {
-        let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
+        // No number has a power of ten beyond these.
+        let power = |power: f64| power.clamp(-330.0, 310.0) as i32;
+        let (first, last) = (power(self.low.log10().floor()), power(self.high.log10().ceil()));
         (first..=last)
             .filter(|power| power % every == 0)
             .flat_map(|power| multiples.iter().map(move |multiple| multiple * 10_f64.powi(power)))
@@ -130,14 +135,15 @@ const TICKS: usize = 7;
 
 /// 1, 2 or 5 times a power of ten: at most about so many of them make up the axis.
 pub(super) fn round_step(low: f64, high: f64, about: usize) -> f64 {
-    let rough = (high - low) / (about - 1) as f64;
+    // The largest numbers are further apart than any number.
+    let rough = (high - low).min(f64::MAX) / (about - 1) as f64;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|multiple| multiple * power >= rough * (1.0 - 1e-9));
     step.unwrap_or(10.0) * power
 }
 
 /// A number as short as it can be on an axis.
-pub(in super::super) fn label(value: f64) -> String {
+pub(crate) fn label(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
         "0".to_owned()
@@ -156,6 +162,12 @@ pub(in super::super) fn label(value: f64) -> String {
             false => text,
         }
     }
+}
+
+/// A number with so many digits that say something, as short as it can be; `None` for what is not finite.
+pub(crate) fn significant(value: f64, digits: usize) -> Option<String> {
+    let digits = digits.max(1) - 1;
+    value.is_finite().then(|| label(format!("{value:.digits$e}").parse().unwrap_or(value)))
 }
 
 #[cfg(test)]
@@ -184,6 +196,25 @@ mod tests {
         assert!(scale.low() <= 1.0 && scale.high() >= 2.0 && scale.high() < 3.0);
         assert_eq!(scale.place(f64::NAN), None);
         assert_eq!(scale.place(f64::INFINITY), None);
+    }
+
+    #[test]
+    fn the_largest_numbers_have_an_axis() {
+        for size in [1e308, f64::MAX] {
+            let scale = Scale::around(Kind::Linear, [-size, size].into_iter());
+            let places = [-size, 0.0, size].map(|value| scale.place(value).expect("a place"));
+            assert!(places[0] < 0.1 && places[1] == 0.5 && places[2] > 0.9, "{places:?}");
+            assert!(scale.low() < scale.high() && !scale.ticks(7).is_empty(), "{scale:?}");
+        }
+    }
+
+    #[test]
+    fn ends_that_are_no_numbers_have_few_ticks() {
+        for (low, high) in [(0.0, f64::INFINITY), (f64::NAN, 1.0), (1.0, f64::NAN), (-1.0, 1.0), (2.0, 2.0)] {
+            for kind in [Kind::Linear, Kind::Log] {
+                assert!(Scale::exactly(kind, low, high).ticks(7).len() < 20, "{kind:?} {low} {high}");
+            }
+        }
     }
 
     #[test]
@@ -217,6 +248,8 @@ mod tests {
     #[test]
     fn labels_are_short() {
         let labels = [0.0, 0.1 + 0.2, 100.0, 5000.0, -2.5, 1e-7, 2e9, -1.5e20, 0.001].map(label);
+        assert_eq!(significant(0.123_456, 3).as_deref(), Some("0.123"));
+        assert_eq!((significant(-98_765.0, 2).as_deref(), significant(f64::NAN, 3)), (Some("-99000"), None));
         assert_eq!(labels, ["0", "0.3", "100", "5000", "-2.5", "1e-7", "2e9", "-1.5e20", "0.001"]);
     }
 }

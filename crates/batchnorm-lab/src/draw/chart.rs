@@ -6,18 +6,18 @@ use super::frame::{Frame, path, place};
 use super::{Figure, Hover, Ink, thin};
 
 /// Lines in a frame.
-pub(in super::super) struct Chart<'a> {
-    pub(in super::super) title: &'a str,
-    pub(in super::super) frame: Frame<'a>,
+pub(crate) struct Chart<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) frame: Frame<'a>,
     /// What follows a value on hovering, " %" say.
-    pub(in super::super) unit: &'static str,
-    pub(in super::super) lines: Vec<Line>,
+    pub(crate) unit: &'static str,
+    pub(crate) lines: Vec<Line>,
     /// Where the names of the lines are.
-    pub(in super::super) legend: Legend,
+    pub(crate) legend: Legend,
 }
 
 /// Where the names of the lines are.
-pub(in super::super) enum Legend {
+pub(crate) enum Legend {
     /// Listed above the drawing.
     Listed,
     /// Above the drawing, in another form than a list of all lines.
@@ -27,13 +27,13 @@ pub(in super::super) enum Legend {
 }
 
 /// Points in the order of x; one without a value is a gap.
-pub(in super::super) type Points = Vec<(f64, Option<f64>)>;
+pub(crate) type Points = Vec<(f64, Option<f64>)>;
 
 /// One line.
-pub(in super::super) struct Line {
-    pub(in super::super) name: String,
-    pub(in super::super) ink: Ink,
-    pub(in super::super) points: Points,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) ink: Ink,
+    pub(crate) points: Points,
 }
 
 impl Chart<'_> {
@@ -51,7 +51,7 @@ impl Chart<'_> {
     }
 
     /// The chart as a figure.
-    pub(in super::super) fn draw(&self) -> Markup {
+    pub(crate) fn draw(&self) -> Markup {
         let marks = html! {
             @for (index, line) in self.lines.iter().enumerate() {
                 @for piece in self.pieces(line) {
@@ -77,7 +77,7 @@ impl Chart<'_> {
 }
 
 /// A list of lines, each with a sample.
-pub(in super::super) fn legend<'a>(lines: impl Iterator<Item = (&'a str, &'a Ink)>) -> Markup {
+pub(crate) fn legend<'a>(lines: impl Iterator<Item = (&'a str, &'a Ink)>) -> Markup {
     html! {
         ul.legend {
             @for (name, ink) in lines {

@@ -6,18 +6,18 @@ use super::frame::{Frame, Measures, Size};
 use super::hover::Hover;
 
 /// A drawing with all that belongs to it.
-pub(in super::super) struct Figure<'a> {
-    pub(in super::super) title: &'a str,
-    pub(in super::super) frame: Frame<'a>,
+pub(crate) struct Figure<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) frame: Frame<'a>,
     /// Nothing where several figures share one.
-    pub(in super::super) legend: Option<Markup>,
+    pub(crate) legend: Option<Markup>,
     /// What is drawn inside the frame.
-    pub(in super::super) marks: Markup,
-    pub(in super::super) hover: Hover,
+    pub(crate) marks: Markup,
+    pub(crate) hover: Hover,
 }
 
 impl Figure<'_> {
-    pub(in super::super) fn draw(&self) -> Markup {
+    pub(crate) fn draw(&self) -> Markup {
         let Measures { width, height, top, bottom, .. } = self.frame.measures();
         let class = match self.frame.size {
             Size::Large => "chart",

@@ -6,7 +6,7 @@ use super::scale::{Scale, label};
 
 /// How large a drawing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Size {
+pub(crate) enum Size {
     /// One of two side by side.
     Large,
     /// One of many.
@@ -66,17 +66,17 @@ const SMALL: Measures = Measures {
 
 /// An axis with what it measures.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Axis<'a> {
-    pub(in super::super) label: &'a str,
-    pub(in super::super) scale: Scale,
+pub(crate) struct Axis<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) scale: Scale,
 }
 
 /// Two axes.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Frame<'a> {
-    pub(in super::super) size: Size,
-    pub(in super::super) x: Axis<'a>,
-    pub(in super::super) y: Axis<'a>,
+pub(crate) struct Frame<'a> {
+    pub(crate) size: Size,
+    pub(crate) x: Axis<'a>,
+    pub(crate) y: Axis<'a>,
 }
 
 impl Frame<'_> {
@@ -105,22 +105,9 @@ impl Frame<'_> {
         (across / self.measures().column) as i64
     }
 
-    /// The places of the x axis's ticks, and their labels where these do not run into the one before.
+    /// The places of the x axis's ticks, and their labels where there is room.
     fn across_ticks(&self, about: usize) -> Vec<(f64, Option<String>)> {
-        let letter = self.measures().letter;
-        let mut end = f64::NEG_INFINITY;
-        let mut ticks = Vec::new();
-        for tick in self.x.scale.ticks(about) {
-            let Some(x) = self.across(tick) else { continue };
-            let text = label(tick);
-            let half = text.len() as f64 * letter / 2.0;
-            let free = x - half > end;
-            if free {
-                end = x + half + letter / 2.0;
-            }
-            ticks.push((x, free.then_some(text)));
-        }
-        ticks
+        spaced(&self.x.scale, about, self.measures().letter, |tick| self.across(tick))
     }
 
     /// Grid, ticks, axes and their labels.
@@ -145,6 +132,28 @@ impl Frame<'_> {
             }
         }
     }
+}
+
+/// The places of ticks, and their labels where these do not run into the one before.
+pub(super) fn spaced(
+    scale: &Scale,
+    about: usize,
+    letter: f64,
+    across: impl Fn(f64) -> Option<f64>,
+) -> Vec<(f64, Option<String>)> {
+    let mut end = f64::NEG_INFINITY;
+    let mut ticks = Vec::new();
+    for tick in scale.ticks(about) {
+        let Some(x) = across(tick) else { continue };
+        let text = label(tick);
+        let half = text.len() as f64 * letter / 2.0;
+        let free = x - half > end;
+        if free {
+            end = x + half + letter / 2.0;
+        }
+        ticks.push((x, free.then_some(text)));
+    }
+    ticks
 }
 
 /// A tenth of a unit is finer than a pixel.

@@ -2,50 +2,28 @@
 
 use maud::{Markup, html};
 
+use super::area::{area, pieces};
 use super::frame::{Frame, path, place};
 use super::{Figure, Hover, Points};
 
 /// Percentiles along the steps of training.
-pub(in super::super) struct Ribbon<'a> {
-    pub(in super::super) title: &'a str,
-    pub(in super::super) frame: Frame<'a>,
+pub(crate) struct Ribbon<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) frame: Frame<'a>,
     /// The CSS class that gives it its colour.
-    pub(in super::super) class: &'static str,
+    pub(crate) class: &'static str,
     /// What the percentiles are called, from the lowest to the highest; the one in the middle is the line.
-    pub(in super::super) names: &'a [&'a str],
+    pub(crate) names: &'a [&'a str],
     /// The step and the percentiles.
-    pub(in super::super) rows: Vec<(f64, Vec<f64>)>,
-    pub(in super::super) legend: Option<Markup>,
+    pub(crate) rows: Vec<(f64, Vec<f64>)>,
+    pub(crate) legend: Option<Markup>,
 }
 
-/// The places of a row: of its step, and of its percentiles.
-type Places = (f64, Vec<f64>);
-
 impl Ribbon<'_> {
-    /// The places of the rows, in runs without a row that has no place; the rows of one column are one.
-    fn pieces(&self) -> Vec<Vec<Places>> {
-        let mut pieces: Vec<Vec<Places>> = vec![Vec::new()];
-        for (x, values) in &self.rows {
-            let places: Option<Vec<f64>> = values.iter().map(|&value| self.frame.down(value)).collect();
-            let piece = pieces.last_mut().expect("there is always a piece");
-            match (self.frame.across(*x), places) {
-                (Some(x), Some(places)) => match piece.last_mut() {
-                    Some((at, before)) if self.frame.column(*at) == self.frame.column(x) => {
-                        widen(before, &places)
-                    }
-                    _ => piece.push((x, places)),
-                },
-                _ => pieces.push(Vec::new()),
-            }
-        }
-        pieces.retain(|piece| !piece.is_empty());
-        pieces
-    }
-
-    pub(in super::super) fn draw(&self) -> Markup {
+    pub(crate) fn draw(&self) -> Markup {
         let middle = self.names.len() / 2;
         let marks = html! {
-            @for piece in self.pieces() {
+            @for piece in pieces(&self.frame, &self.rows) {
                 @for low in 0..middle {
                     path class={ "band " (self.class) } d=(area(&piece, low, self.names.len() - 1 - low)) {}
                 }
@@ -70,33 +48,8 @@ impl Ribbon<'_> {
     }
 }
 
-/// Takes the outermost of two rows' percentiles; of the medians, the later.
-fn widen(before: &mut [f64], after: &[f64]) {
-    let middle = before.len() / 2;
-    for (index, (before, &after)) in before.iter_mut().zip(after).enumerate() {
-        // The place of a low percentile is further down, and so a larger number.
-        *before = match index.cmp(&middle) {
-            std::cmp::Ordering::Less => before.max(after),
-            std::cmp::Ordering::Equal => after,
-            std::cmp::Ordering::Greater => before.min(after),
-        };
-    }
-}
-
-/// The area between two percentiles: along the one and back along the other.
-fn area(piece: &[Places], low: usize, high: usize) -> String {
-    if let [(x, places)] = piece {
-        // A single row is a bar.
-        let [bottom, top] = [places[low], places[high]];
-        return path(&[(x - 2.0, bottom), (x + 2.0, bottom), (x + 2.0, top), (x - 2.0, top)]) + "Z";
-    }
-    let there = piece.iter().map(|(x, places)| (*x, places[high]));
-    let back = piece.iter().rev().map(|(x, places)| (*x, places[low]));
-    path(&there.chain(back).collect::<Vec<_>>()) + "Z"
-}
-
 /// What the areas and the line of a ribbon are.
-pub(in super::super) fn legend(class: &str, areas: &[&str], line: &str) -> Markup {
+pub(crate) fn legend(class: &str, areas: &[&str], line: &str) -> Markup {
     html! {
         ul.legend {
             @for (index, area) in areas.iter().enumerate() {

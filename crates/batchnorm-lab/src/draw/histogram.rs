@@ -10,14 +10,14 @@ use super::{Figure, Hover};
 const BARS: usize = 16;
 
 /// How often values of each size are found.
-pub(in super::super) struct Histogram<'a> {
-    pub(in super::super) title: &'a str,
+pub(crate) struct Histogram<'a> {
+    pub(crate) title: &'a str,
     /// What the values are.
-    pub(in super::super) x_label: &'a str,
+    pub(crate) x_label: &'a str,
     /// What is counted.
-    pub(in super::super) y_label: &'a str,
-    pub(in super::super) class: &'static str,
-    pub(in super::super) values: Vec<f64>,
+    pub(crate) y_label: &'a str,
+    pub(crate) class: &'static str,
+    pub(crate) values: Vec<f64>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -28,7 +28,7 @@ struct Bar {
 }
 
 impl Histogram<'_> {
-    pub(in super::super) fn draw(&self) -> Markup {
+    pub(crate) fn draw(&self) -> Markup {
         let bars = bars(&self.values);
         let ends = bars.iter().flat_map(|bar| [bar.from, bar.to]);
         let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0);

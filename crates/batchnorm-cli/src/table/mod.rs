@@ -1,5 +1,7 @@
 //! Tables for the terminal.
 
+pub mod claims;
+
 use batchnorm_lab::evaluate::Prediction;
 use batchnorm_lab::report;
 use batchnorm_lab::train::Metrics;

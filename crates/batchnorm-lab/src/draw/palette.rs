@@ -2,27 +2,60 @@
 
 /// What a line or an area is drawn with: classes of the page's style sheet, and what else they need.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) enum Ink {
+pub(crate) enum Ink {
     /// Colours and strokes of the style sheet.
     Class(&'static str),
     /// The colour of a layer, from 0 for the first to 1 for the last.
     Depth(f64),
 }
 
+/// Classes of the style sheet for series of any kind: the colours of the twins first. From the second round on, lines are
+/// dotted.
+const SERIES: [&str; 16] = [
+    "plain",
+    "batch-norm",
+    "arm-3",
+    "arm-4",
+    "arm-5",
+    "arm-6",
+    "arm-7",
+    "arm-8",
+    "plain dotted",
+    "batch-norm dotted",
+    "arm-3 dotted",
+    "arm-4 dotted",
+    "arm-5 dotted",
+    "arm-6 dotted",
+    "arm-7 dotted",
+    "arm-8 dotted",
+];
+
 impl Ink {
+    /// Without batch normalization.
+    pub(crate) const PLAIN: Self = Self::Class(SERIES[0]);
+    /// With batch normalization.
+    pub(crate) const BATCH_NORM: Self = Self::Class(SERIES[1]);
+    /// What belongs to neither.
+    pub(crate) const NEUTRAL: Self = Self::Class("neutral");
+
+    /// The n-th of several series, counted from 0: those of the twins first, then six others, then all of them dotted.
+    pub(crate) fn nth(n: usize) -> Self {
+        Self::Class(SERIES[n % SERIES.len()])
+    }
+
     /// The colour of one of so many layers.
-    pub(in super::super) fn of_layer(index: usize, layers: usize) -> Self {
+    pub(crate) fn of_layer(index: usize, layers: usize) -> Self {
         Self::Depth(index as f64 / layers.saturating_sub(1).max(1) as f64)
     }
 
-    pub(in super::super) fn class(&self) -> &'static str {
+    pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Class(class) => class,
             Self::Depth(_) => "depth",
         }
     }
 
-    pub(in super::super) fn style(&self) -> Option<String> {
+    pub(crate) fn style(&self) -> Option<String> {
         match self {
             Self::Class(_) => None,
             // What is left out at the ends would not be seen on a light page, or on a dark one.
@@ -48,21 +81,44 @@ const VIRIDIS: [[u8; 3]; 11] = [
     [0xfd, 0xe7, 0x25],
 ];
 
-fn viridis(share: f64) -> String {
+pub(super) fn viridis(share: f64) -> String {
+    let [red, green, blue] = mixed(share);
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+/// Whether dark text is read better than light text on the colour of viridis.
+pub(super) fn is_light(share: f64) -> bool {
+    luminance(mixed(share)) > BALANCE
+}
+
+/// The luminance on which black and white text have the same contrast.
+const BALANCE: f64 = 0.179;
+
+/// The relative luminance of WCAG.
+fn luminance(colour: [u8; 3]) -> f64 {
+    let linear = colour.map(|channel| {
+        let share = f64::from(channel) / 255.0;
+        if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+    });
+    linear.iter().zip([0.2126, 0.7152, 0.0722]).map(|(channel, weight)| channel * weight).sum()
+}
+
+fn mixed(share: f64) -> [u8; 3] {
+    let share = if share.is_nan() { 0.5 } else { share };
     let place = share.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f64;
     let below = (place.floor() as usize).min(VIRIDIS.len() - 2);
     let mix = |channel: usize| {
         let [from, to] = [below, below + 1].map(|index| f64::from(VIRIDIS[index][channel]));
         (from + (place - below as f64) * (to - from)).round() as u8
     };
-    format!("#{:02x}{:02x}{:02x}", mix(0), mix(1), mix(2))
+    [mix(0), mix(1), mix(2)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STYLE: &str = include_str!("../page.css");
+    const STYLE: &str = include_str!("page.css");
 
     /// The colours of the arms, of the page's paper and of its ink, on a light or dark page.
     fn colours(dark: bool) -> (Vec<[f64; 3]>, [f64; 3], [f64; 3]) {
@@ -152,6 +208,24 @@ mod tests {
     #[test]
     fn the_map_ends_where_viridis_ends() {
         assert_eq!([0.0, 0.5, 1.0, 7.0].map(viridis), ["#440154", "#21918c", "#fde725", "#fde725"]);
+    }
+
+    #[test]
+    fn text_is_read_on_every_colour_of_the_map() {
+        for share in 0..=100 {
+            let share = f64::from(share) / 100.0;
+            let text = if is_light(share) { 0.0 } else { 1.0 };
+            let [a, b] = [luminance(mixed(share)) + 0.05, text + 0.05];
+            // What WCAG 2.2 asks of text.
+            assert!(a.max(b) / a.min(b) >= 4.5, "{share}");
+        }
+    }
+
+    #[test]
+    fn sixteen_series_are_drawn_apart() {
+        let classes: std::collections::BTreeSet<&str> = (0..16).map(|n| Ink::nth(n).class()).collect();
+        assert_eq!(classes.len(), 16);
+        assert_eq!((Ink::nth(0), Ink::nth(1)), (Ink::PLAIN, Ink::BATCH_NORM));
     }
 
     #[test]
