@@ -156,19 +156,18 @@ pub struct GradientMeans {
 }
 
 /// Coefficients of every channel from a batch's moments.
-pub(crate) fn of_batch<P: Real>(
+pub(crate) fn fill_of_batch<P: Real>(
     moments: &[Moments],
     eps: f64,
     parameters: &Parameters<'_, P>,
-) -> Vec<Coefficients> {
-    moments
-        .iter()
-        .enumerate()
-        .map(|(channel, moments)| Coefficients::of_batch(moments, eps, parameters.of(channel)))
-        .collect()
+    coefficients: &mut [Coefficients],
+) {
+    for (channel, (coefficients, moments)) in coefficients.iter_mut().zip(moments).enumerate() {
+        *coefficients = Coefficients::of_batch(moments, eps, parameters.of(channel));
+    }
 }
 
-/// Coefficients of every channel from a given mean and variance.
+/// Coefficients of every channel from a given mean and variance, appended to `coefficients`.
 ///
 /// # Errors
 ///
@@ -178,14 +177,13 @@ pub(crate) fn of_statistics<P: Real>(
     variance: &[P],
     eps: f64,
     parameters: &Parameters<'_, P>,
-) -> Result<Vec<Coefficients>, Error> {
-    mean.iter()
-        .zip(variance)
-        .enumerate()
-        .map(|(channel, (mean, variance))| {
-            checked(channel, mean.to_f64(), variance.to_f64(), eps, parameters.of(channel))
-        })
-        .collect()
+    coefficients: &mut Vec<Coefficients>,
+) -> Result<(), Error> {
+    coefficients.reserve(mean.len());
+    for (channel, (mean, variance)) in mean.iter().zip(variance).enumerate() {
+        coefficients.push(checked(channel, mean.to_f64(), variance.to_f64(), eps, parameters.of(channel))?);
+    }
+    Ok(())
 }
 
 /// Coefficients of a channel from a mean and a variance that somebody gave.

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::ops::{Add, Mul, Neg, Sub};
 
+use crate::cpu::{ChannelsFirst, Lanes};
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
@@ -16,7 +18,17 @@ mod sealed {
 ///
 /// The trait is sealed: kernels are written for the types listed here.
 pub trait Element:
-    Copy + Debug + Default + PartialEq + PartialOrd + Send + Sync + sealed::Sealed + 'static
+    Copy
+    + Debug
+    + Default
+    + PartialEq
+    + PartialOrd
+    + Send
+    + Sync
+    + Lanes<Computed = <Self as Element>::Parameter>
+    + ChannelsFirst<Computed = <Self as Element>::Parameter>
+    + sealed::Sealed
+    + 'static
 {
     /// The type of gamma, beta and the running statistics of tensors of this type.
     type Parameter: Real;
@@ -45,6 +57,9 @@ pub trait Real:
 
     /// Whether the value is neither NaN nor infinite.
     fn is_finite(self) -> bool;
+
+    /// `self * factor + addend`, rounded once.
+    fn fused_mul_add(self, factor: Self, addend: Self) -> Self;
 }
 
 macro_rules! real {
@@ -79,6 +94,11 @@ macro_rules! real {
 
             fn is_finite(self) -> bool {
                 <$type>::is_finite(self)
+            }
+
+            #[inline(always)]
+            fn fused_mul_add(self, factor: Self, addend: Self) -> Self {
+                self.mul_add(factor, addend)
             }
         }
     };

@@ -139,7 +139,8 @@ pub trait Kernels<E: Element>: Sync {
         d_addend: Option<ViewMut<'_, E>>,
     );
 
-    /// `moments`, then `normalize` with the batch's own statistics. Returns the coefficients used.
+    /// `moments`, then `normalize` with the batch's own statistics. Fills in `moments` and the `coefficients` used.
+    #[allow(clippy::too_many_arguments, reason = "the operands of a forward pass")]
     fn forward_train(
         &self,
         eps: f64,
@@ -148,11 +149,37 @@ pub trait Kernels<E: Element>: Sync {
         epilogue: Epilogue<'_, E>,
         y: ViewMut<'_, E>,
         moments: &mut [Moments],
-    ) -> Vec<Coefficients> {
+        coefficients: &mut [Coefficients],
+    ) {
         self.moments(x, moments);
-        let coefficients = coefficients::of_batch(moments, eps, &parameters);
-        self.normalize(&coefficients, x, epilogue, y);
-        coefficients
+        coefficients::fill_of_batch(moments, eps, &parameters, coefficients);
+        self.normalize(coefficients, x, epilogue, y);
+    }
+
+    /// [`normalize`](Self::normalize) where y overwrites x. The provided method makes a copy of x.
+    fn normalize_in_place(
+        &self,
+        coefficients: &[Coefficients],
+        epilogue: Epilogue<'_, E>,
+        mut data: ViewMut<'_, E>,
+    ) {
+        let (shape, x) = (data.shape(), data.data().to_vec());
+        self.normalize(coefficients, View::new("x", shape, &x).expect("a copy"), epilogue, data);
+    }
+
+    /// [`forward_train`](Self::forward_train) where y overwrites x. The provided method makes a copy of x.
+    fn forward_train_in_place(
+        &self,
+        eps: f64,
+        parameters: Parameters<'_, E::Parameter>,
+        epilogue: Epilogue<'_, E>,
+        mut data: ViewMut<'_, E>,
+        moments: &mut [Moments],
+        coefficients: &mut [Coefficients],
+    ) {
+        let (shape, x) = (data.shape(), data.data().to_vec());
+        let x = View::new("x", shape, &x).expect("a copy");
+        self.forward_train(eps, parameters, x, epilogue, data, moments, coefficients);
     }
 
     /// `gradient_sums`, then `input_gradient` for statistics that were the batch's own, of `count` values per

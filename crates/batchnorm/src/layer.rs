@@ -1,9 +1,9 @@
 //! A batch-norm layer of its own, for those who use no framework: parameters, running statistics, passes.
 
-use crate::passes::{self, Backward, Gradients, Saved, Wanted};
+use crate::passes::{self, Backward, Gradients, Plan, Saved, Wanted};
 use crate::{
-    BatchNormConfig, Cpu, Element, Epilogue, Error, Kernels, Parameters, Population, Real, RunningStatistics,
-    RunningUpdate, Shape, View, ViewMut,
+    BatchNormConfig, Cpu, Element, Epilogue, Error, Inference, Kernels, Parameters, Population, Real,
+    RunningStatistics, RunningUpdate, Shape, View, ViewMut,
 };
 
 /// A batch-norm layer: configuration, gamma, beta and running statistics of a fixed number of channels.
@@ -177,12 +177,74 @@ impl<P: Real, K> BatchNorm<P, K> {
         E: Element<Parameter = P>,
         K: Kernels<E>,
     {
-        let saved = self.normalize_by_batch(shape, x, y)?;
-        let update = match (&mut self.running, saved.batch_moments()) {
-            (Some(running), Some(moments)) => running.update(&self.config, moments)?,
-            _ => RunningUpdate::NotTracked,
-        };
+        let mut saved = Saved::default();
+        let update = self.forward_train_into(shape, x, y, &mut saved)?;
         Ok(Forward { saved, update })
+    }
+
+    /// [`forward_train`](Self::forward_train) in the memory of an earlier `saved`, which allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BatchNorm::forward_train`]; `saved` is then of no pass.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, BatchNormConfig, Gradients, Saved, Shape, Wanted};
+    ///
+    /// let mut layer = BatchNorm::<f32>::new(1, BatchNormConfig::pytorch())?;
+    /// let (shape, dy, mut y, mut dx) = (Shape::channels_last(&[3, 1])?, [1.0, 0.0, 0.0], [0.0f32; 3], [0.0; 3]);
+    /// let (mut saved, mut gradients) = (Saved::default(), Gradients::default());
+    /// for x in [[1.0f32, 2.0, 3.0], [4.0, 5.0, 9.0]] {
+    ///     let _ = layer.forward_train_into(shape, &x, &mut y, &mut saved)?;
+    ///     layer.backward_into(&saved, &x, &dy, Some(&mut dx), Wanted::ALL, &mut gradients)?;
+    /// }
+    /// assert_eq!(saved.batch_moments().unwrap()[0].mean, 6.0);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn forward_train_into<E>(
+        &mut self,
+        shape: Shape,
+        x: &[E],
+        y: &mut [E],
+        saved: &mut Saved,
+    ) -> Result<RunningUpdate, Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
+        self.normalize_by_batch(shape, x, y, saved)?;
+        self.let_in(saved)
+    }
+
+    /// [`forward_train_into`](Self::forward_train_into) where y overwrites x: for those who need no gradients, as x is
+    /// gone then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BatchNorm::forward_train`]. Where statistics are refused, `data` may have been overwritten.
+    pub fn forward_train_in_place<E>(
+        &mut self,
+        shape: Shape,
+        data: &mut [E],
+        saved: &mut Saved,
+    ) -> Result<RunningUpdate, Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
+        self.check_channels(shape)?;
+        let plan = Plan { parameters: self.parameters(), ..Plan::of(&self.config, shape) };
+        let data = ViewMut::new("data", shape, data)?;
+        passes::forward_in_place(&self.kernels, &plan, Epilogue::None, data, saved)?;
+        self.let_in(saved)
+    }
+
+    /// Lets the batch's statistics into the running ones.
+    fn let_in(&mut self, saved: &Saved) -> Result<RunningUpdate, Error> {
+        match (&mut self.running, saved.batch_moments()) {
+            (Some(running), Some(moments)) => running.update(&self.config, moments),
+            _ => Ok(RunningUpdate::NotTracked),
+        }
     }
 
     /// Normalizes by the running statistics, or by the batch's own if the layer tracks none. Changes nothing
@@ -201,7 +263,9 @@ impl<P: Real, K> BatchNorm<P, K> {
         K: Kernels<E>,
     {
         let Some(running) = &self.running else {
-            return self.normalize_by_batch(shape, x, y);
+            let mut saved = Saved::default();
+            self.normalize_by_batch(shape, x, y, &mut saved)?;
+            return Ok(saved);
         };
         self.check_channels(shape)?;
         passes::forward_fixed(
@@ -214,6 +278,22 @@ impl<P: Real, K> BatchNorm<P, K> {
             Epilogue::None,
             ViewMut::new("y", shape, y)?,
         )
+    }
+
+    /// Evaluation with its coefficients computed once, by the running statistics and parameters as they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotTracked`] if the layer has no running statistics; [`Error::InvalidStatistics`] and
+    /// [`Error::ScaleOverflow`] if they are none to normalize with.
+    pub fn inference(&self) -> Result<Inference<K>, Error>
+    where
+        K: Clone,
+    {
+        let Some(running) = &self.running else {
+            return Err(Error::NotTracked { what: "there is nothing to evaluate with" });
+        };
+        Inference::new(self.config.eps, &self.parameters(), running, self.kernels.clone())
     }
 
     /// The gradients of the pass that returned `saved`: of x into `dx` if it is given, of gamma and beta as
@@ -236,6 +316,29 @@ impl<P: Real, K> BatchNorm<P, K> {
         E: Element<Parameter = P>,
         K: Kernels<E>,
     {
+        let mut gradients = Gradients::default();
+        self.backward_into(saved, x, dy, dx, wanted, &mut gradients)?;
+        Ok(gradients)
+    }
+
+    /// [`backward`](Self::backward) in the memory of earlier `gradients`, which allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BatchNorm::backward`].
+    pub fn backward_into<E>(
+        &self,
+        saved: &Saved,
+        x: &[E],
+        dy: &[E],
+        dx: Option<&mut [E]>,
+        wanted: Wanted,
+        gradients: &mut Gradients,
+    ) -> Result<(), Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
         let shape = saved.shape();
         // Parameters that the layer has not have no gradients.
         let wanted =
@@ -246,7 +349,7 @@ impl<P: Real, K> BatchNorm<P, K> {
         if let Some(dx) = dx {
             tensors.dx = Some(ViewMut::new("dx", shape, dx)?);
         }
-        passes::backward(&self.kernels, saved, wanted, tensors)
+        passes::backward_into(&self.kernels, saved, wanted, tensors, None, gradients)
     }
 
     /// Replaces the running statistics by the paper's Algorithm 2 over `batches`, each of `shape`'s kind; the
@@ -284,20 +387,15 @@ impl<P: Real, K> BatchNorm<P, K> {
         self.set_running(population.finish()?)
     }
 
-    fn normalize_by_batch<E>(&self, shape: Shape, x: &[E], y: &mut [E]) -> Result<Saved, Error>
+    fn normalize_by_batch<E>(&self, shape: Shape, x: &[E], y: &mut [E], saved: &mut Saved) -> Result<(), Error>
     where
         E: Element<Parameter = P>,
         K: Kernels<E>,
     {
         self.check_channels(shape)?;
-        passes::forward_train(
-            &self.kernels,
-            &self.config,
-            self.parameters(),
-            View::new("x", shape, x)?,
-            Epilogue::None,
-            ViewMut::new("y", shape, y)?,
-        )
+        let plan = Plan { parameters: self.parameters(), ..Plan::of(&self.config, shape) };
+        let (x, y) = (View::new("x", shape, x)?, ViewMut::new("y", shape, y)?);
+        passes::forward_into(&self.kernels, &plan, x, Epilogue::None, y, saved)
     }
 
     fn parameters(&self) -> Parameters<'_, P> {

@@ -49,8 +49,6 @@
 //!
 //! - `serde`: the configuration and [`Moments`] serialize and deserialize.
 
-#![forbid(unsafe_code)]
-
 mod coefficients;
 mod config;
 mod cpu;
@@ -59,6 +57,7 @@ mod element;
 mod error;
 mod exchange;
 pub mod health;
+mod inference;
 mod kernels;
 mod layer;
 mod microbatches;
@@ -67,6 +66,7 @@ pub mod passes;
 mod population;
 mod reference;
 mod running;
+mod scratch;
 #[doc = include_str!("../semantics.md")]
 pub mod semantics {}
 mod shape;
@@ -75,11 +75,13 @@ mod variants;
 
 pub use coefficients::{Coefficients, GradientMeans, GradientSums, Parameters};
 pub use config::{BatchNormConfig, Momentum, Policy, RunningVariance, Warning};
-pub use cpu::Cpu;
+pub use cpu::roof;
+pub use cpu::{Candidate, Cpu, CpuOn, ElementType, InstructionSet, Operation, Problem};
 pub use double_backward::{DoubleBackward, double_backward};
 pub use element::{Element, Real};
 pub use error::Error;
 pub use exchange::{Alone, Exchange, Threads};
+pub use inference::Inference;
 pub use kernels::{Epilogue, Gate, Kernels};
 pub use layer::{BatchNorm, Forward};
 pub use microbatches::{MicroBatches, MicroGradients, WholeBatch, WholeGradients};

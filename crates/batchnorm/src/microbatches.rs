@@ -116,7 +116,8 @@ impl MicroBatches {
             }
             _ => {}
         }
-        let coefficients = coefficients::of_batch(&moments, config.eps, &parameters);
+        let mut coefficients = vec![Coefficients::IDENTITY; moments.len()];
+        coefficients::fill_of_batch(&moments, config.eps, &parameters, &mut coefficients);
         if count > 0 {
             check_moments(&moments, config)?;
             coefficients::check_scales::<P>(&coefficients)?;

@@ -121,41 +121,41 @@ impl<P: Real> RunningStatistics<P> {
         // A weight of 0 forgets the old value, whatever it is.
         let average =
             |running: f64, batch: f64| if old == 0.0 { new * batch } else { old * running + new * batch };
-        let mean: Vec<P> = self
-            .mean
-            .iter()
-            .zip(batch)
-            .map(|(running, batch)| P::from_f64(average(running.to_f64(), batch.mean)))
-            .collect();
-        let variance = self.variance.iter().zip(batch).map(|(running, batch)| {
+        let updated = |running: (&P, &P), batch: &Moments| {
+            let mean = average(running.0.to_f64(), batch.mean);
             // The paper's sigma_B is the biased one; so r is 1 where all batches are alike.
             let kind = match tracked {
                 Tracked::Sigma => RunningVariance::Biased,
                 Tracked::Variance => config.running_variance,
             };
-            let (running, batch) = (running.to_f64(), batch.variance(kind));
-            let average = average(running, batch);
-            P::from_f64(match tracked {
+            let (running, batch) = (running.1.to_f64(), batch.variance(kind));
+            let variance = average(running, batch);
+            let variance = match tracked {
                 // As a difference of squares, sigma^2 - eps would lose a variance that is small against eps. The weights add
                 // up to 1, so (w_old s + w_new s_B)^2 is the average of the squares less this.
                 Tracked::Sigma if old != 0.0 => {
                     let apart = (running + config.eps).sqrt() - (batch + config.eps).sqrt();
-                    average - old * new * apart * apart
+                    variance - old * new * apart * apart
                 }
-                _ => average,
-            })
-        });
-        let variance: Vec<P> = variance.collect();
-        let channels: Vec<usize> = (0..batch.len())
-            .filter(|&channel| {
-                !(batch[channel].is_finite() && mean[channel].is_finite() && variance[channel].is_finite())
-            })
-            .collect();
-        if !channels.is_empty() {
-            return Ok(RunningUpdate::SkippedNonFinite { channels });
+                _ => variance,
+            };
+            (P::from_f64(mean), P::from_f64(variance))
+        };
+        // A batch enters in all channels or in none: computed once to see whether it may, once more to let it in.
+        let enters = |(running, batch): ((&P, &P), &Moments)| {
+            let (mean, variance) = updated(running, batch);
+            batch.is_finite() && mean.is_finite() && variance.is_finite()
+        };
+        let channels = || self.mean.iter().zip(&self.variance).zip(batch);
+        if !channels().all(enters) {
+            let skipped = channels().enumerate().filter(|(_, channel)| !enters(*channel));
+            return Ok(RunningUpdate::SkippedNonFinite {
+                channels: skipped.map(|(channel, _)| channel).collect(),
+            });
         }
-        self.mean = mean;
-        self.variance = variance;
+        for ((mean, variance), batch) in self.mean.iter_mut().zip(&mut self.variance).zip(batch) {
+            (*mean, *variance) = updated((mean, variance), batch);
+        }
         self.batches = self.batches.saturating_add(1);
         Ok(RunningUpdate::Applied)
     }

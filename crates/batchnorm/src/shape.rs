@@ -31,6 +31,9 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The shape of nothing.
+    pub(crate) const EMPTY: Self = Self { outer: 0, channels: 0, inner: 0 };
+
     /// The most elements a shape may have: what a slice of 8-byte elements can address, so that neither an
     /// index nor a length in bytes overflows.
     pub const MAX_LEN: usize = isize::MAX as usize / 8;

@@ -17,6 +17,7 @@
 use super::gathered::{self, Gathered};
 use super::local::Local;
 use super::{Backward, Gradients, Saved, Wanted, check_optional, check_shape, ranks, slabs};
+use crate::scratch;
 use crate::{
     Coefficients, Correction, Element, Error, Exchange, Gate, GradientMeans, GradientSums, Kernels, Partition,
     View, ViewMut,
@@ -39,7 +40,25 @@ pub fn backward_across<E: Element>(
     tensors: Backward<'_, E>,
     exchange: Option<&dyn Exchange>,
 ) -> Result<Gradients, Error> {
-    let Backward { x, dy, gate, mut dx, mut d_addend } = tensors;
+    let mut gradients = Gradients::default();
+    backward_into(kernels, saved, wanted, tensors, exchange, &mut gradients)?;
+    Ok(gradients)
+}
+
+/// [`backward_across`], in the memory of earlier `gradients`: batch normalization of as many channels allocates nothing.
+///
+/// # Errors
+///
+/// Those of [`backward_across`].
+pub fn backward_into<E: Element>(
+    kernels: &impl Kernels<E>,
+    saved: &Saved,
+    wanted: Wanted,
+    tensors: Backward<'_, E>,
+    exchange: Option<&dyn Exchange>,
+    gradients: &mut Gradients,
+) -> Result<(), Error> {
+    let Backward { x, dy, gate, dx, d_addend } = tensors;
     let exchange = exchange.filter(|_| saved.synchronized);
     if saved.synchronized && exchange.is_none() {
         return Err(Error::Missing { what: "exchange", reason: "for the sums of the other ranks" });
@@ -55,47 +74,31 @@ pub fn backward_across<E: Element>(
     }
     if let Some(gathered) = Gathered::of(&saved.partition) {
         let tensors = Backward { x, dy, gate, dx, d_addend };
-        return gathered::backward(gathered, kernels, saved, wanted, tensors, exchange);
+        *gradients = gathered::backward(gathered, kernels, saved, wanted, tensors, exchange)?;
+        return Ok(());
     }
     let job = Job { kernels, saved, x, dy, gate };
     let partition = &saved.partition;
     let channels = partition.shape().channels();
     if let (true, Some(moments)) = (saved.by_part, &saved.moments) {
         if wanted == Wanted::NONE && dx.is_none() {
-            return Ok(Gradients::default());
+            *gradients = Gradients::default();
+            return Ok(());
         }
         let local = Local::new(partition, saved.eps, &saved.coefficients, dy.mask().is_some());
         let tensors = Backward { x, dy, gate, dx, d_addend };
         let sums = local.backward(kernels, moments, tensors);
-        return Ok(Gradients {
+        *gradients = Gradients {
             gamma: wanted.gamma.then(|| sums.iter().map(|sums| sums.dy_xhat).collect()),
             beta: wanted.beta.then(|| sums.iter().map(|sums| sums.dy).collect()),
-        });
+        };
+        return Ok(());
     }
-    let mut sums = vec![GradientSums::default(); partition.slabs() * channels];
-    if !needs_x {
-        if wanted != Wanted::NONE {
-            job.fold(x.filter(|_| wanted.gamma), &mut sums);
-        }
-        if let Some(dx) = dx {
-            job.map(None, dx, d_addend);
-        }
-    } else if exchange.is_none() && partition.slabs() == 1 {
-        let dx = dx.expect("asked for where nothing is exchanged");
-        job.at_once(dx, d_addend, &mut sums);
-    } else {
-        job.fold(x, &mut sums);
-        // All ranks must add up the same thing: another one may have a set's examples from several banks.
-        let together = exchange.is_none_or(|exchange| exchange.ranks() == 1) || partition.banks() == 1;
-        let one_gamma = together && partition.has_one_gamma_per_set();
-        let means = job.means(&sums, one_gamma, exchange)?;
-        match (one_gamma, dx.take()) {
-            (_, None) => {}
-            (true, Some(dx)) => job.map(Some(&means), dx, d_addend.take()),
-            (false, Some(dx)) => job.map_twice(&means, dx, d_addend.take()),
-        }
-    }
-    Ok(job.parameter_gradients(wanted, &sums))
+    scratch::with(partition.slabs() * channels, GradientSums::default(), |sums| {
+        job.fold_and_map(needs_x, wanted, dx, d_addend, exchange, sums)?;
+        job.parameter_gradients(wanted, sums, gradients);
+        Ok(())
+    })
 }
 
 /// Whether x is there if the gradient flows through the batch's statistics, or gamma's is wanted.
@@ -193,9 +196,50 @@ impl<'a, E: Element, K: Kernels<E>> Job<'a, E, K> {
         self.kernels.backward(self.coefficients(0), count, x, self.dy, self.gate, dx, d_addend, sums);
     }
 
+    /// The sums of every slab, and dx if it is wanted.
+    fn fold_and_map(
+        &self,
+        needs_x: bool,
+        wanted: Wanted,
+        mut dx: Option<ViewMut<'_, E>>,
+        mut d_addend: Option<ViewMut<'_, E>>,
+        exchange: Option<&dyn Exchange>,
+        sums: &mut [GradientSums],
+    ) -> Result<(), Error> {
+        let partition = self.partition();
+        if !needs_x {
+            if wanted != Wanted::NONE {
+                self.fold(self.x.filter(|_| wanted.gamma), sums);
+            }
+            if let Some(dx) = dx {
+                self.map(None, dx, d_addend);
+            }
+            return Ok(());
+        }
+        if exchange.is_none() && partition.slabs() == 1 {
+            let dx = dx.expect("asked for where nothing is exchanged");
+            self.at_once(dx, d_addend, sums);
+            return Ok(());
+        }
+        self.fold(self.x, sums);
+        // All ranks must add up the same thing: another one may have a set's examples from several banks.
+        let together = exchange.is_none_or(|exchange| exchange.ranks() == 1) || partition.banks() == 1;
+        let one_gamma = together && partition.has_one_gamma_per_set();
+        let means = self.means(sums, one_gamma, exchange)?;
+        match (one_gamma, dx.take()) {
+            (_, None) => {}
+            (true, Some(dx)) => self.map(Some(&means), dx, d_addend.take()),
+            (false, Some(dx)) => self.map_twice(&means, dx, d_addend.take()),
+        }
+        Ok(())
+    }
+
     /// The sums of every slab.
     fn fold(&self, x: Option<View<'_, E>>, sums: &mut [GradientSums]) {
         let partition = self.partition();
+        if partition.slabs() == 1 {
+            return self.kernels.gradient_sums(self.coefficients(0), x, self.dy, self.gate, sums);
+        }
         slabs::for_each(partition, sums.chunks_mut(self.channels()).collect(), |slab, sums| {
             let rows = partition.rows(slab);
             let x = x.map(|x| x.rows(rows.clone()));
@@ -231,6 +275,12 @@ impl<'a, E: Element, K: Kernels<E>> Job<'a, E, K> {
     /// dx from the means of the sets, or with fixed statistics.
     fn map(&self, means: Option<&[GradientMeans]>, dx: ViewMut<'_, E>, d_addend: Option<ViewMut<'_, E>>) {
         let (partition, channels) = (self.partition(), self.channels());
+        if partition.slabs() == 1 {
+            let set = partition.pair(0).set;
+            let batch = means.zip(self.x).map(|(means, x)| (x, &means[set * channels..][..channels]));
+            let coefficients = self.coefficients(0);
+            return self.kernels.input_gradient(coefficients, batch, self.dy, self.gate, dx, d_addend);
+        }
         slabs::for_each(partition, split(partition, dx, d_addend), |slab, (dx, d_addend)| {
             let rows = partition.rows(slab);
             let batch = means.zip(self.x).map(|(means, x)| {
@@ -262,24 +312,30 @@ impl<'a, E: Element, K: Kernels<E>> Job<'a, E, K> {
         });
     }
 
-    fn parameter_gradients(&self, wanted: Wanted, sums: &[GradientSums]) -> Gradients {
+    fn parameter_gradients(&self, wanted: Wanted, sums: &[GradientSums], gradients: &mut Gradients) {
         let (partition, channels) = (self.partition(), self.channels());
-        let mut gamma = vec![0.0; partition.banks() * channels];
-        let mut beta = gamma.clone();
+        let corrections = self.saved.corrections();
+        let zeros = |memory: Option<Vec<f64>>| {
+            let mut values = memory.unwrap_or_default();
+            values.clear();
+            values.resize(partition.banks() * channels, 0.0);
+            values
+        };
+        gradients.gamma = wanted.gamma.then(|| zeros(gradients.gamma.take()));
+        gradients.beta = wanted.beta.then(|| zeros(gradients.beta.take()));
         for (slab, sums) in sums.chunks(channels).enumerate() {
             let pair = partition.pair(slab);
-            for (channel, sums) in sums.iter().enumerate() {
-                let of_set = pair.set * channels + channel;
-                let Correction { r, d } = self.saved.corrections().map_or(Correction::NONE, |all| all[of_set]);
-                let at = pair.bank * channels + channel;
-                beta[at] += sums.dy;
-                gamma[at] += if self.saved.corrections.is_some() {
-                    r * sums.dy_xhat + d * sums.dy
-                } else {
-                    sums.dy_xhat
+            let bank = pair.bank * channels..(pair.bank + 1) * channels;
+            if let Some(beta) = &mut gradients.beta {
+                beta[bank.clone()].iter_mut().zip(sums).for_each(|(beta, sums)| *beta += sums.dy);
+            }
+            let Some(gamma) = &mut gradients.gamma else { continue };
+            for (channel, (gamma, sums)) in gamma[bank].iter_mut().zip(sums).enumerate() {
+                *gamma += match corrections.map(|all| all[pair.set * channels + channel]) {
+                    Some(Correction { r, d }) => r * sums.dy_xhat + d * sums.dy,
+                    None => sums.dy_xhat,
                 };
             }
         }
-        Gradients { gamma: wanted.gamma.then_some(gamma), beta: wanted.beta.then_some(beta) }
     }
 }

@@ -18,7 +18,7 @@ use super::plan::{Plan, Statistics, given};
 use super::{Saved, check_shape, check_tensors, ranks, slabs};
 use crate::{
     Blend, Coefficients, Correction, Element, Epilogue, Error, Kernels, Moments, Parameters, Partition, Policy,
-    View, ViewMut, coefficients,
+    Shape, View, ViewMut, coefficients,
 };
 
 /// Carries out a plan: the forward pass of every variant.
@@ -42,6 +42,25 @@ pub fn forward<E: Element>(
     epilogue: Epilogue<'_, E>,
     y: ViewMut<'_, E>,
 ) -> Result<Saved, Error> {
+    let mut saved = Saved::default();
+    forward_into(kernels, plan, x, epilogue, y, &mut saved)?;
+    Ok(saved)
+}
+
+/// [`forward`], in the memory of an earlier `saved`: batch normalization of as many channels allocates nothing.
+///
+/// # Errors
+///
+/// Those of [`forward`]; `saved` is then of no pass.
+pub fn forward_into<E: Element>(
+    kernels: &impl Kernels<E>,
+    plan: &Plan<'_, E::Parameter>,
+    x: View<'_, E>,
+    epilogue: Epilogue<'_, E>,
+    y: ViewMut<'_, E>,
+    saved: &mut Saved,
+) -> Result<(), Error> {
+    let memory = std::mem::take(saved);
     let checked = plan
         .check()
         .and_then(|()| check_shape("x", plan.partition.shape(), x.shape()))
@@ -53,18 +72,19 @@ pub fn forward<E: Element>(
         return Err(error);
     }
     if let Some(gathered) = Gathered::of(&plan.partition) {
-        return gathered::forward(gathered, kernels, plan, x, epilogue, y);
+        *saved = gathered::forward(gathered, kernels, plan, x, epilogue, y)?;
+        return Ok(());
     }
     let job = Job { kernels, plan, x, epilogue };
     let by_part = job.is_by_part();
     let (coefficients, moments, corrections) = match plan.statistics {
         Statistics::Fixed(_) => {
-            let coefficients = job.fixed()?;
+            let coefficients = job.fixed(memory.coefficients)?;
             job.map(&coefficients, y);
             (coefficients, None, None)
         }
         Statistics::Batch if plan.exchange.is_none() && (is_plain(&plan.partition) || by_part) => {
-            let (coefficients, moments) = job.at_once(y);
+            let (coefficients, moments) = job.at_once(y, memory);
             job.check(&coefficients, &moments)?;
             (coefficients, Some(moments), None)
         }
@@ -80,7 +100,7 @@ pub fn forward<E: Element>(
             (coefficients, (!blended).then_some(moments), corrections)
         }
     };
-    Ok(Saved {
+    *saved = Saved {
         partition: plan.partition.clone(),
         eps: plan.config.eps,
         by_part,
@@ -90,12 +110,77 @@ pub fn forward<E: Element>(
         corrections,
         mask: x.mask().map(|mask| mask.fingerprint()),
         counted: x.mask().map_or(x.shape().positions(), |mask| mask.count()) as u64,
-    })
+    };
+    Ok(())
+}
+
+/// [`forward_into`] where y overwrites x: batch normalization by the batch's own statistics or given ones.
+///
+/// Statistics are checked by their policies after the pass, as always: where they are refused, `data` may be lost.
+///
+/// # Errors
+///
+/// Those of [`forward`]; [`Error::Incompatible`] for a plan with more than one set of values.
+pub fn forward_in_place<E: Element>(
+    kernels: &impl Kernels<E>,
+    plan: &Plan<'_, E::Parameter>,
+    epilogue: Epilogue<'_, E>,
+    mut data: ViewMut<'_, E>,
+    saved: &mut Saved,
+) -> Result<(), Error> {
+    let memory = std::mem::take(saved);
+    plan.check()?;
+    check_shape("data", plan.partition.shape(), data.shape())?;
+    check_tensors(data.shape(), epilogue, &data)?;
+    let plain = matches!(plan.statistics, Statistics::Batch | Statistics::Fixed(_)) && plan.exchange.is_none();
+    if !plain || !is_plain(&plan.partition) {
+        return Err(Error::Incompatible {
+            first: "a forward pass in place",
+            second: "a variant",
+            reason: "the input is overwritten before all of it was seen",
+        });
+    }
+    // Of x itself, the job only reads the shape here.
+    let x = View::new("x", Shape::EMPTY, &[])?;
+    let job = Job { kernels, plan, x, epilogue };
+    let (coefficients, moments) = match plan.statistics {
+        Statistics::Fixed(_) => {
+            let coefficients = job.fixed(memory.coefficients)?;
+            kernels.normalize_in_place(&coefficients, epilogue, data.reborrow());
+            (coefficients, None)
+        }
+        _ => {
+            let (width, pair) = (job.channels(), plan.partition.pair(0));
+            let mut moments = refilled(memory.moments.unwrap_or_default(), width, Moments::EMPTY);
+            let mut coefficients = refilled(memory.coefficients, width, Coefficients::IDENTITY);
+            let (eps, parameters) = (plan.config.eps, job.parameters(pair.bank));
+            let data = data.reborrow();
+            kernels.forward_train_in_place(eps, parameters, epilogue, data, &mut moments, &mut coefficients);
+            job.check(&coefficients, &moments)?;
+            (coefficients, Some(moments))
+        }
+    };
+    *saved = Saved {
+        partition: plan.partition.clone(),
+        eps: plan.config.eps,
+        coefficients,
+        moments,
+        counted: data.shape().positions() as u64,
+        ..Saved::default()
+    };
+    Ok(())
 }
 
 /// Whether everything is one set.
 fn is_plain(partition: &Partition) -> bool {
     partition.slabs() == 1 && partition.groups().is_none()
+}
+
+/// The vector again, with `len` times `value`.
+fn refilled<T: Copy>(mut vector: Vec<T>, len: usize, value: T) -> Vec<T> {
+    vector.clear();
+    vector.resize(len, value);
+    vector
 }
 
 struct Job<'a, E: Element, K> {
@@ -130,15 +215,18 @@ impl<'a, E: Element, K: Kernels<E>> Job<'a, E, K> {
     }
 
     /// Folds and maps set by set.
-    fn at_once(&self, y: ViewMut<'_, E>) -> (Vec<Coefficients>, Vec<Moments>) {
+    fn at_once(&self, y: ViewMut<'_, E>, memory: Saved) -> (Vec<Coefficients>, Vec<Moments>) {
         let (partition, eps, channels) = (self.partition(), self.plan.config.eps, self.channels());
         let width = partition.width();
         // Sets without examples in this batch stay empty.
-        let mut moments = vec![Moments::EMPTY; partition.sets() * width];
+        let mut moments =
+            refilled(memory.moments.unwrap_or_default(), partition.sets() * width, Moments::EMPTY);
         if is_plain(partition) {
             let pair = partition.pair(0);
             let (parameters, of_set) = (self.parameters(pair.bank), &mut moments[pair.set * width..][..width]);
-            let coefficients = self.kernels.forward_train(eps, parameters, self.x, self.epilogue, y, of_set);
+            let mut coefficients = refilled(memory.coefficients, width, Coefficients::IDENTITY);
+            let (x, epilogue) = (self.x, self.epilogue);
+            self.kernels.forward_train(eps, parameters, x, epilogue, y, of_set, &mut coefficients);
             return (coefficients, moments);
         }
         let parameters = self.parameters(0);
@@ -260,14 +348,14 @@ impl<'a, E: Element, K: Kernels<E>> Job<'a, E, K> {
     }
 
     /// Coefficients of every pair from given statistics.
-    fn fixed(&self) -> Result<Vec<Coefficients>, Error> {
+    fn fixed(&self, memory: Vec<Coefficients>) -> Result<Vec<Coefficients>, Error> {
         let Statistics::Fixed(all) = self.plan.statistics else { unreachable!("asked for given statistics") };
-        let mut coefficients = Vec::new();
+        let mut coefficients = memory;
+        coefficients.clear();
         for pair in self.partition().pairs() {
             let (given, parameters) = (given(all, pair.set), self.parameters(pair.bank));
-            let of_pair =
-                coefficients::of_statistics(given.mean, given.variance, self.plan.config.eps, &parameters)?;
-            coefficients.extend(of_pair);
+            let eps = self.plan.config.eps;
+            coefficients::of_statistics(given.mean, given.variance, eps, &parameters, &mut coefficients)?;
         }
         coefficients::check_scales::<E::Parameter>(&coefficients)?;
         Ok(coefficients)

@@ -20,8 +20,8 @@ mod ranks;
 mod saved;
 mod slabs;
 
-pub use backward::backward_across;
-pub use forward::forward;
+pub use backward::{backward_across, backward_into};
+pub use forward::{forward, forward_in_place, forward_into};
 pub use plan::{Given, Plan, Statistics};
 pub use ranks::tell_failure;
 pub use saved::Saved;

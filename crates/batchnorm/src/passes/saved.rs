@@ -5,6 +5,8 @@ use crate::{Coefficients, Correction, Error, Mask, Moments, Partition, Shape};
 use super::Wanted;
 
 /// What a backward pass needs to know of its forward pass, besides x: a few f64 numbers per channel.
+///
+/// [`forward_into`](super::forward_into) fills one in again, without allocating if it is of as many channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saved {
     pub(super) partition: Partition,
@@ -23,6 +25,23 @@ pub struct Saved {
     pub(super) mask: Option<u64>,
     /// Whether the moments are those of all ranks.
     pub(super) synchronized: bool,
+}
+
+impl Default for Saved {
+    /// Of no forward pass yet, to be filled in: no backward pass fits it.
+    fn default() -> Self {
+        Self {
+            partition: Partition::whole(Shape::EMPTY),
+            eps: 0.0,
+            by_part: false,
+            coefficients: Vec::new(),
+            moments: None,
+            corrections: None,
+            counted: 0,
+            mask: None,
+            synchronized: false,
+        }
+    }
 }
 
 impl Saved {

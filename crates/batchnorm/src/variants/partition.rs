@@ -47,14 +47,21 @@ pub struct Banks<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Partition {
     shape: Shape,
-    slabs: Vec<Slab>,
-    /// The different combinations of a statistics set and a bank, in the order of the batch.
-    pairs: Vec<Pair>,
+    /// `None` where everything is one slab of one pair: batch normalization allocates nothing for it.
+    cut: Option<Cut>,
     sets: usize,
     banks: usize,
     groups: Option<usize>,
     /// Whether a set means the same in every batch, so that ranks can share it.
     lasting: bool,
+}
+
+/// The slabs of a batch, from its first row to its last.
+#[derive(Clone, Debug, PartialEq)]
+struct Cut {
+    slabs: Vec<Slab>,
+    /// The different combinations of a statistics set and a bank, in the order of the batch.
+    pairs: Vec<Pair>,
 }
 
 /// Consecutive rows of one set and one bank.
@@ -71,18 +78,14 @@ pub(crate) struct Pair {
     pub(crate) bank: usize,
 }
 
+impl Pair {
+    const ONLY: Self = Self { set: 0, bank: 0 };
+}
+
 impl Partition {
     /// Everything together: batch normalization.
     pub fn whole(shape: Shape) -> Self {
-        Self {
-            shape,
-            slabs: vec![Slab { end: shape.outer(), pair: 0 }],
-            pairs: vec![Pair { set: 0, bank: 0 }],
-            sets: 1,
-            banks: 1,
-            groups: None,
-            lasting: true,
-        }
+        Self { shape, cut: None, sets: 1, banks: 1, groups: None, lasting: true }
     }
 
     /// Ghost batches: every `size` of the `examples` have statistics of their own; the last ones may be fewer.
@@ -170,7 +173,7 @@ impl Partition {
             }
         }
         let sets = pairs.iter().map(|pair| pair.set + 1).max().unwrap_or(0);
-        Ok(Self { shape, slabs, pairs, sets, banks: 1, groups: None, lasting: false })
+        Ok(Self { shape, cut: Some(Cut { slabs, pairs }), sets, banks: 1, groups: None, lasting: false })
     }
 
     /// The shape that is cut.
@@ -205,29 +208,30 @@ impl Partition {
 
     /// The number of slabs.
     pub(crate) fn slabs(&self) -> usize {
-        self.slabs.len()
+        self.cut.as_ref().map_or(1, |cut| cut.slabs.len())
     }
 
     /// The rows of a slab.
     pub(crate) fn rows(&self, slab: usize) -> Range<usize> {
-        let start = if slab == 0 { 0 } else { self.slabs[slab - 1].end };
-        start..self.slabs[slab].end
+        let Some(Cut { slabs, .. }) = &self.cut else { return 0..self.shape.outer() };
+        let start = if slab == 0 { 0 } else { slabs[slab - 1].end };
+        start..slabs[slab].end
     }
 
     /// The place of a slab's pair among [`pairs`](Self::pairs).
     pub(crate) fn place(&self, slab: usize) -> usize {
-        self.slabs[slab].pair
+        self.cut.as_ref().map_or(0, |cut| cut.slabs[slab].pair)
     }
 
     /// What a slab is normalized with.
     pub(crate) fn pair(&self, slab: usize) -> Pair {
-        self.pairs[self.slabs[slab].pair]
+        self.pairs()[self.place(slab)]
     }
 
     /// The same rows brought together by pairs: one slab for each, in the order of [`pairs`](Self::pairs).
     pub(crate) fn with_slabs_by_pair(&self) -> Self {
-        let mut rows = vec![0; self.pairs.len()];
-        for slab in 0..self.slabs.len() {
+        let mut rows = vec![0; self.pairs().len()];
+        for slab in 0..self.slabs() {
             rows[self.place(slab)] += self.rows(slab).len();
         }
         let mut end = 0;
@@ -235,12 +239,13 @@ impl Partition {
             end += rows;
             Slab { end, pair }
         };
-        Self { slabs: rows.into_iter().enumerate().map(slab).collect(), ..self.clone() }
+        let slabs = rows.into_iter().enumerate().map(slab).collect();
+        Self { cut: Some(Cut { slabs, pairs: self.pairs().to_vec() }), ..self.clone() }
     }
 
     /// All pairs that occur.
     pub(crate) fn pairs(&self) -> &[Pair] {
-        &self.pairs
+        self.cut.as_ref().map_or(&[Pair::ONLY], |cut| &cut.pairs)
     }
 
     /// The group of a channel, or the channel itself.
@@ -261,12 +266,15 @@ impl Partition {
 
     /// Whether every set is one run of rows, so that it can be folded and mapped while it is in cache.
     pub(crate) fn is_local(&self) -> bool {
-        self.slabs.len() == self.pairs.len() && self.pairs.iter().enumerate().all(|(i, pair)| pair.set == i)
+        self.slabs() == self.pairs().len() && self.pairs().iter().enumerate().all(|(i, pair)| pair.set == i)
     }
 
     /// Whether all values of a set have the same gamma, so that gamma can be taken out of the sums over a set.
     pub(crate) fn has_one_gamma_per_set(&self) -> bool {
+        if self.cut.is_none() {
+            return true;
+        }
         let mut seen = vec![false; self.sets];
-        self.groups.is_none() && self.pairs.iter().all(|pair| !std::mem::replace(&mut seen[pair.set], true))
+        self.groups.is_none() && self.pairs().iter().all(|pair| !std::mem::replace(&mut seen[pair.set], true))
     }
 }

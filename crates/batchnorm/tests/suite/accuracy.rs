@@ -5,7 +5,7 @@ use batchnorm::{
     ViewMut,
 };
 
-use super::data::{Random, relative_rms, shapes, unit_roundoff};
+use super::data::{Random, relative_rms, shapes, unit_roundoff, unset};
 
 /// One backend's results for one input.
 pub struct Results<E> {
@@ -53,8 +53,9 @@ impl<E: Element> Input<E> {
             dx_fixed: vec![E::default(); len],
         };
         let y = ViewMut::new("y", shape, &mut results.y).unwrap();
-        let coefficients =
-            kernels.forward_train(eps, self.parameters(), x, Epilogue::None, y, &mut results.moments);
+        let mut coefficients = unset(shape);
+        let moments = &mut results.moments;
+        kernels.forward_train(eps, self.parameters(), x, Epilogue::None, y, moments, &mut coefficients);
         let dx = ViewMut::new("dx", shape, &mut results.dx).unwrap();
         let count = shape.positions() as u64;
         kernels.backward(&coefficients, count, x, dy, Gate::None, dx, None, &mut results.sums);
@@ -152,7 +153,8 @@ pub fn output_is_accurate_however_large_the_mean(kernels: &impl Kernels<f32>) {
             let y = ViewMut::new("y", shape, &mut expected).unwrap();
             let x = View::new("x", shape, &wide.x).unwrap();
             let mut moments = vec![Moments::EMPTY; shape.channels()];
-            Reference.forward_train(EPS, wide.parameters(), x, Epilogue::None, y, &mut moments);
+            let (parameters, coefficients) = (wide.parameters(), &mut unset(shape));
+            Reference.forward_train(EPS, parameters, x, Epilogue::None, y, &mut moments, coefficients);
             let error = relative_rms(&found.y, &expected);
             assert!(error <= 2e-7, "y about {mean:e}, {shape}: relative RMS error {error:e}");
             for (found, expected) in found.moments.iter().zip(&moments) {
@@ -242,13 +244,15 @@ fn with_epilogue(
     let (mut y, mut dx, mut d_addend) = (vec![0.0; len], vec![0.0; len], vec![0.0; len]);
     let mut moments = vec![Moments::EMPTY; channels];
     let mut sums = vec![GradientSums::default(); channels];
-    let coefficients = kernels.forward_train(
+    let mut coefficients = unset(shape);
+    kernels.forward_train(
         EPS,
         input.parameters(),
         x,
         epilogue,
         ViewMut::new("y", shape, &mut y).unwrap(),
         &mut moments,
+        &mut coefficients,
     );
     kernels.backward(
         &coefficients,

@@ -1,6 +1,6 @@
 //! Shapes, data and measures of error that the suite shares.
 
-use batchnorm::{Element, Shape};
+use batchnorm::{Coefficients, Element, Shape};
 
 /// A small seeded generator (SplitMix64), so that tests need no dependency for their data.
 pub struct Random(u64);
@@ -75,6 +75,11 @@ pub fn shapes() -> Vec<Shape> {
         extents.push((2, n, 5));
     }
     extents.into_iter().map(|(outer, channels, inner)| Shape::new(outer, channels, inner).unwrap()).collect()
+}
+
+/// Coefficients to be filled in, for every channel.
+pub fn unset(shape: Shape) -> Vec<Coefficients> {
+    vec![Coefficients::new(f64::NAN, f64::NAN, f64::NAN, (f64::NAN, f64::NAN)); shape.channels()]
 }
 
 /// Indices of the elements of a channel.

@@ -4,7 +4,7 @@ use batchnorm::{
     Coefficients, Element, Epilogue, Gate, GradientSums, Kernels, Moments, Parameters, Shape, View, ViewMut,
 };
 
-use super::data::{Random, elements, shapes};
+use super::data::{Random, elements, shapes, unset};
 
 /// Data as oneDNN's benchdnn fills it: consecutive values of a channel are `mean + d` and `mean - d` with few
 /// mantissa bits (a last one alone is the mean), so that mean and variance are exact in any order of summation.
@@ -78,6 +78,7 @@ pub fn a_nan_stays_in_its_channel(kernels: &impl Kernels<f32>) {
                 Epilogue::None,
                 ViewMut::new("y", shape, &mut y).unwrap(),
                 &mut moments,
+                &mut unset(shape),
             );
             for (i, moments) in moments.iter().enumerate() {
                 assert_eq!(moments.is_finite(), i != channel, "{shape}");
@@ -121,6 +122,7 @@ pub fn any_alignment_computes_the_same_bits(kernels: &impl Kernels<f32>) {
                 Epilogue::None,
                 ViewMut::new("y", shape, &mut y[16 - offset..]).unwrap(),
                 &mut moments,
+                &mut unset(shape),
             );
             (moments, y.split_off(16 - offset))
         };

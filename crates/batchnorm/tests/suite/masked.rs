@@ -11,7 +11,7 @@ use batchnorm::{
 };
 
 use super::accuracy::Input;
-use super::data::{Random, elements, relative_rms, shapes, unit_roundoff};
+use super::data::{Random, elements, relative_rms, shapes, unit_roundoff, unset};
 
 const EPS: f64 = 1e-5;
 const SLOPE: f64 = 0.1;
@@ -331,7 +331,8 @@ fn training_step(
     let mut sums = vec![GradientSums::default(); channels];
     let out = ViewMut::new("y", shape, &mut y).unwrap();
     let (x, epilogue) = (tensors.view(&tensors.x), tensors.epilogue(then));
-    let coefficients = kernels.forward_train(EPS, input.parameters(), x, epilogue, out, &mut moments);
+    let mut coefficients = unset(shape);
+    kernels.forward_train(EPS, input.parameters(), x, epilogue, out, &mut moments, &mut coefficients);
     let (dy, gate) = (tensors.view(&tensors.dy), tensors.gate(then));
     let out = ViewMut::new("dx", shape, &mut dx).unwrap();
     let second = ViewMut::new("d_addend", shape, &mut d_addend).unwrap();

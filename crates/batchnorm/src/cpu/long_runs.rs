@@ -1,4 +1,4 @@
-//! The sweep for long runs of one channel (inner >= [`MIN_INNER`]): images and sequences, channels first.
+//! The sweep for long runs of one channel of which a mask picks some: images and sequences, channels first.
 //!
 //! A channel's values are `outer` runs of `inner` consecutive elements. Folds cut the positions of each
 //! channel into blocks of [`BLOCK`], a cut that depends on the shape alone:
@@ -22,12 +22,6 @@ use super::{runs, threads};
 use crate::{
     Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Mask, Moments, Shape, View, ViewMut,
 };
-
-/// The shortest run that this sweep is worth.
-pub const MIN_INNER: usize = 16;
-
-/// The shortest run that this sweep is worth where it is all of a channel.
-pub const MIN_ALONE: usize = 4;
 
 /// Positions of one channel that are folded together: even, and 16 KiB of f32, so that the second pass finds
 /// them in the first-level cache.

@@ -1,0 +1,301 @@
+//! The two folds.
+//!
+//! ```text
+//! moments:         d = x - shift;    sum += d;     squares += d d
+//! gradient sums:   dz = gate(dy);    sum += dz;    products += dz (x - mean)
+//! ```
+//!
+//! in f64, sixteen lanes each. Of a block of n values, with its first one as the shift,
+//!
+//! ```text
+//! mean = shift + sum / n,    M2 = squares - sum^2 / n
+//! ```
+//!
+//! Deviation from this pseudo-code:
+//! 1. Where the shift lies many deviations from the mean, the difference cancels: then the block is folded once more, about
+//!    its mean. An outlier in first place costs a second read from the cache, and no digits; nor does one whose square overflows.
+//! 2. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
+
+use super::super::lanes::{Isa, Vector, Wide};
+use super::super::memory::{Source, load};
+use super::super::narrow::Narrow;
+use super::blocks::Block;
+use super::gates::{Affine, Opening};
+use super::sweep::{Ahead, Fold, fold};
+use crate::scratch::Scratch;
+use crate::{Coefficients, Element, GradientSums, Moments};
+
+/// `sum^2 / n` may be so many times M2: the difference loses four bits of 53 then.
+const CANCELLATION: f64 = 16.0;
+
+/// A fold whose lanes become a channel's result.
+pub trait Folded: Fold {
+    type Total: Copy + Default + Send + Sync + Scratch;
+    /// What the fold needs to know of channel `channel` in a block.
+    fn channel(&self, channel: usize, block: &Block) -> Self::Channel;
+    /// The result of a block.
+    fn total<I: Isa>(
+        &self,
+        isa: I,
+        of: &Self::Channel,
+        sums: &Self::Sums<I>,
+        channel: usize,
+        block: &Block,
+    ) -> Self::Total;
+    /// Of two blocks, one after the other.
+    fn merge(first: Self::Total, second: Self::Total) -> Self::Total;
+}
+
+/// Moments of x. The channel is its shift.
+#[derive(Clone, Copy)]
+pub struct FoldMoments<'a, E> {
+    x: Source<'a, E>,
+    /// 1, which the compiler does not know.
+    one: f64,
+}
+
+impl<'a, E: Element> FoldMoments<'a, E> {
+    pub fn new(x: Source<'a, E>) -> Self {
+        Self { x, one: std::hint::black_box(1.0) }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct MomentsConstants<W> {
+    shift: W,
+    one: W,
+}
+
+#[derive(Clone, Copy)]
+pub struct MomentsLanes<W> {
+    sum: W,
+    squares: W,
+}
+
+impl<E: Element> Fold for FoldMoments<'_, E> {
+    type Channel = f64;
+    type Constants<I: Isa> = MomentsConstants<I::F64>;
+    type Sums<I: Isa> = MomentsLanes<I::F64>;
+
+    #[inline(always)]
+    fn run(self, start: usize, len: usize) -> Self {
+        Self { x: self.x.run(start, len), ..self }
+    }
+
+    #[inline(always)]
+    fn constants<I: Isa>(&self, isa: I, shift: &f64) -> Self::Constants<I> {
+        MomentsConstants { shift: isa.splat_f64(*shift), one: isa.splat_f64(self.one) }
+    }
+
+    #[inline(always)]
+    fn zero<I: Isa>(&self, isa: I) -> Self::Sums<I> {
+        MomentsLanes { sum: isa.splat_f64(0.0), squares: isa.splat_f64(0.0) }
+    }
+
+    #[inline(always)]
+    fn whole<I: Isa>(&self, isa: I, shift: &Self::Constants<I>, sums: &mut Self::Sums<I>, i: usize) {
+        let d = E::widen_lanes(isa, self.x.load(isa, i)) - shift.shift;
+        sums.sum = d.mul_add(shift.one, sums.sum);
+        sums.squares = d.mul_add(d, sums.squares);
+    }
+
+    #[inline(always)]
+    fn part<I: Isa>(&self, isa: I, shift: &Self::Constants<I>, sums: &mut Self::Sums<I>, i: usize, len: usize) {
+        let d = (E::widen_lanes(isa, self.x.load_part(isa, i, len)) - shift.shift).first(len);
+        sums.sum = sums.sum + d;
+        sums.squares = d.mul_add(d, sums.squares);
+    }
+
+    #[inline(always)]
+    fn prefetch<I: Isa>(&self, isa: I, i: usize) {
+        self.x.prefetch(isa, i);
+    }
+}
+
+impl<E: Element> Folded for FoldMoments<'_, E> {
+    type Total = Moments;
+
+    #[inline(always)]
+    fn channel(&self, channel: usize, block: &Block) -> f64 {
+        self.x.at(block.start(block.rows.start, channel)).to_f64()
+    }
+
+    #[inline(always)]
+    fn total<I: Isa>(
+        &self,
+        isa: I,
+        shift: &f64,
+        sums: &Self::Sums<I>,
+        channel: usize,
+        block: &Block,
+    ) -> Moments {
+        let count = block.positions();
+        let (mean, m2, cancels) = self.moments(sums, count);
+        if !cancels {
+            return Moments { count: count as u64, mean: shift + mean, m2 };
+        }
+        let shift = shift + mean;
+        let mut sums = self.zero(isa);
+        for row in block.rows.clone() {
+            let start = block.start(row, channel);
+            fold(isa, self, &shift, &mut sums, start, block.run(), Ahead::NOTHING);
+        }
+        let (mean, m2, _) = self.moments(&sums, count);
+        Moments { count: count as u64, mean: shift + mean, m2 }
+    }
+
+    #[inline(always)]
+    fn merge(first: Moments, second: Moments) -> Moments {
+        first.merge(second)
+    }
+}
+
+impl<E: Element> FoldMoments<'_, E> {
+    /// The mean of d, M2, and whether it lost too many digits.
+    #[inline(always)]
+    fn moments<W: Wide>(&self, sums: &MomentsLanes<W>, count: usize) -> (f64, f64, bool) {
+        let (sum, squares) = (sums.sum.total(), sums.squares.total());
+        let mean = sum / count as f64;
+        let between = sum * mean;
+        let m2 = squares - between;
+        // A NaN stays one.
+        (mean, if m2 < 0.0 { 0.0 } else { m2 }, between > CANCELLATION * m2 || m2.is_nan())
+    }
+}
+
+/// Sums of dz, and of dz (x - mean) where x is there.
+#[derive(Clone, Copy)]
+pub struct FoldGradients<'a, E, G> {
+    pub coefficients: &'a [Coefficients],
+    pub x: Option<Source<'a, E>>,
+    pub dy: Source<'a, E>,
+    pub gate: G,
+}
+
+#[derive(Clone, Copy)]
+pub struct GradientChannel<P> {
+    mean: f64,
+    rstd: f64,
+    narrow: Narrow<P>,
+}
+
+#[derive(Clone, Copy)]
+pub struct GradientConstants<V, W> {
+    mean: W,
+    affine: Affine<V>,
+}
+
+#[derive(Clone, Copy)]
+pub struct GradientLanes<W> {
+    sum: W,
+    products: W,
+}
+
+impl<E: Element, G: Opening<E>> FoldGradients<'_, E, G> {
+    #[inline(always)]
+    fn step<I: Isa>(
+        &self,
+        isa: I,
+        of: &GradientConstants<E::V<I>, I::F64>,
+        sums: &mut GradientLanes<I::F64>,
+        i: usize,
+        len: Option<usize>,
+    ) {
+        let dy = load(isa, &self.dy, i, len);
+        let mut dz = E::widen_lanes(isa, self.gate.apply(isa, &of.affine, dy, i, len));
+        if let Some(len) = len {
+            // A closed gate with a slope: zeros beyond the run stay zeros, but -0.
+            dz = dz.first(len);
+        }
+        sums.sum = sums.sum + dz;
+        if let Some(x) = &self.x {
+            let mut deviation = E::widen_lanes(isa, load(isa, x, i, len)) - of.mean;
+            if let Some(len) = len {
+                // The mean may be infinite.
+                deviation = deviation.first(len);
+            }
+            sums.products = dz.mul_add(deviation, sums.products);
+        }
+    }
+}
+
+impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
+    type Channel = GradientChannel<E::Parameter>;
+    type Constants<I: Isa> = GradientConstants<E::V<I>, I::F64>;
+    type Sums<I: Isa> = GradientLanes<I::F64>;
+
+    #[inline(always)]
+    fn run(self, start: usize, len: usize) -> Self {
+        let (x, dy) = (self.x.map(|x| x.run(start, len)), self.dy.run(start, len));
+        Self { x, dy, gate: self.gate.run(start, len), ..self }
+    }
+
+    #[inline(always)]
+    fn constants<I: Isa>(&self, isa: I, channel: &Self::Channel) -> Self::Constants<I> {
+        GradientConstants {
+            mean: isa.splat_f64(channel.mean),
+            affine: Affine::new::<I, E>(isa, &channel.narrow),
+        }
+    }
+
+    #[inline(always)]
+    fn zero<I: Isa>(&self, isa: I) -> Self::Sums<I> {
+        GradientLanes { sum: isa.splat_f64(0.0), products: isa.splat_f64(0.0) }
+    }
+
+    #[inline(always)]
+    fn whole<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, sums: &mut Self::Sums<I>, i: usize) {
+        self.step(isa, constants, sums, i, None);
+    }
+
+    #[inline(always)]
+    fn part<I: Isa>(
+        &self,
+        isa: I,
+        constants: &Self::Constants<I>,
+        sums: &mut Self::Sums<I>,
+        i: usize,
+        len: usize,
+    ) {
+        self.step(isa, constants, sums, i, Some(len));
+    }
+
+    #[inline(always)]
+    fn prefetch<I: Isa>(&self, isa: I, i: usize) {
+        self.dy.prefetch(isa, i);
+        if let Some(x) = &self.x {
+            x.prefetch(isa, i);
+        }
+    }
+}
+
+impl<E: Element, G: Opening<E>> Folded for FoldGradients<'_, E, G> {
+    type Total = GradientSums;
+
+    #[inline(always)]
+    fn channel(&self, channel: usize, _: &Block) -> Self::Channel {
+        let coefficients = &self.coefficients[channel];
+        let narrow = if G::LOOKS { Narrow::new(coefficients, None) } else { Narrow::default() };
+        GradientChannel { mean: coefficients.mean, rstd: coefficients.rstd, narrow }
+    }
+
+    #[inline(always)]
+    fn total<I: Isa>(
+        &self,
+        _: I,
+        of: &Self::Channel,
+        sums: &Self::Sums<I>,
+        _: usize,
+        _: &Block,
+    ) -> GradientSums {
+        GradientSums {
+            dy: sums.sum.total(),
+            dy_xhat: if self.x.is_some() { sums.products.total() * of.rstd } else { 0.0 },
+        }
+    }
+
+    #[inline(always)]
+    fn merge(first: GradientSums, second: GradientSums) -> GradientSums {
+        first.merge(second)
+    }
+}

@@ -1,0 +1,298 @@
+//! The kernels for long runs of one channel: images and sequences, channels first, without a mask.
+//!
+//! ```text
+//! for each few channels:
+//!     fold:  sums over all of their positions, from memory into the cache      ([`folds`])
+//!     turn:  the channel's coefficients                                        (arithmetic on C numbers)
+//!     map:   from the cache to memory                                          ([`maps`])
+//! ```
+//!
+//! [`sweep`] is the loop, [`groups`] takes neighbouring channels together, [`ways`] spreads the work over threads, and
+//! [`blocks`] says what is added up together.
+
+mod blocks;
+mod entries;
+mod folds;
+mod gates;
+mod groups;
+mod maps;
+mod sweep;
+mod ways;
+
+pub use entries::ChannelsFirst;
+
+use super::dispatch::InstructionSet;
+use super::memory::{PerChannel, Source, Target};
+use super::narrow::Narrow;
+use crate::{
+    Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Moments, Parameters, Shape, View,
+    ViewMut,
+};
+use folds::{FoldGradients, FoldMoments, Folded};
+use gates::{End, Opening, Plain, Rectified};
+use maps::{MapGradient, MapNormalize, Output};
+use ways::Pass;
+pub use ways::{CACHE, Cut};
+
+/// The shortest run that these kernels are worth.
+pub const MIN_INNER: usize = 16;
+
+/// The shortest run that they are worth where it is all of a channel.
+pub const MIN_ALONE: usize = 4;
+
+/// Bytes of an output from which on it is written past the cache; of one whose runs are put together first.
+const STREAMED: (usize, usize) = (8 << 20, 16 << 20);
+
+/// Bytes of an output that is not folded before: several threads copy through the cache faster up to here.
+const STREAMED_MAP: usize = 24 << 20;
+
+/// Whether an output is written past the cache.
+pub fn streams(shape: Shape, bytes: usize) -> bool {
+    let (long, short) = STREAMED;
+    shape.len() * bytes >= if shape.inner() >= groups::STREAMED_RUN { long } else { short }
+}
+
+/// The same of a map alone.
+pub fn map_streams(shape: Shape, bytes: usize, threads: usize) -> bool {
+    streams(shape, bytes) && (threads == 1 || shape.len() * bytes >= STREAMED_MAP)
+}
+
+fn cut<E: Element>(shape: Shape, tensors: usize) -> Cut {
+    let bytes = size_of::<E>();
+    Cut::new(shape, tensors, bytes, rayon::current_num_threads(), streams(shape, bytes))
+}
+
+fn output<'a, E: Element>(shape: Shape, data: &'a mut [E]) -> Output<'a, E> {
+    // SAFETY: the ways give every element to one thread.
+    Output { to: unsafe { Target::new(data) }, first: 0, streams: streams(shape, size_of::<E>()) }
+}
+
+fn moments<E: Element>(set: InstructionSet, x: View<'_, E>, moments: &mut [Moments]) {
+    let (shape, fold) = (x.shape(), FoldMoments::new(Source::new(x.data())));
+    ways::fold_channels(set, shape, cut::<E>(shape, 1), &fold, 0..shape.channels(), |channel, total| {
+        moments[channel] = total;
+    });
+}
+
+fn gradient_sums<E: Element>(
+    set: InstructionSet,
+    coefficients: &[Coefficients],
+    x: Option<View<'_, E>>,
+    dy: View<'_, E>,
+    gate: Gate<'_, E>,
+    sums: &mut [GradientSums],
+) {
+    fn with<E: Element, G: Opening<E>>(
+        set: InstructionSet,
+        coefficients: &[Coefficients],
+        x: Option<View<'_, E>>,
+        dy: View<'_, E>,
+        gate: G,
+        sums: &mut [GradientSums],
+    ) {
+        let (shape, x) = (dy.shape(), x.map(|x| Source::new(x.data())));
+        let fold = FoldGradients { coefficients, x, dy: Source::new(dy.data()), gate };
+        ways::fold_channels(set, shape, cut::<E>(shape, 2), &fold, 0..shape.channels(), |channel, total| {
+            sums[channel] = total;
+        });
+    }
+    match Rectified::of_gate(gate) {
+        None => with(set, coefficients, x, dy, Plain, sums),
+        Some(gate) => with(set, coefficients, x, dy, gate, sums),
+    }
+}
+
+/// Where x is: a tensor of its own, or what y overwrites.
+pub enum From<'a, E> {
+    View(View<'a, E>),
+    InPlace,
+}
+
+impl<E: Element> From<'_, E> {
+    fn source<'s>(&'s self, y: Output<'s, E>) -> Source<'s, E> {
+        match self {
+            From::View(x) => Source::new(x.data()),
+            // SAFETY: a thread reads the channels that it writes, before it writes them.
+            From::InPlace => unsafe { Source::of_target(y.to) },
+        }
+    }
+}
+
+fn normalize<E: Element>(
+    set: InstructionSet,
+    coefficients: &[Coefficients],
+    x: From<'_, E>,
+    epilogue: Epilogue<'_, E>,
+    mut y: ViewMut<'_, E>,
+) {
+    let shape = y.shape();
+    let streams = map_streams(shape, size_of::<E>(), rayon::current_num_threads());
+    let y = Output { streams, ..output(shape, y.data()) };
+    let x = x.source(y);
+    let alone = cut::<E>(shape, 1).alone;
+    E::with_narrows(coefficients.len(), |narrows| {
+        for (narrow, coefficients) in narrows.iter_mut().zip(coefficients) {
+            *narrow = Narrow::new(coefficients, None);
+        }
+        let channels = 0..shape.channels();
+        match Rectified::of_epilogue(epilogue) {
+            None => {
+                let map = MapNormalize { x, end: Plain, y };
+                ways::map_channels(set, shape, alone, &map, channels, narrows, false);
+            }
+            Some(end) => {
+                let map = MapNormalize { x, end, y };
+                ways::map_channels(set, shape, alone, &map, channels, narrows, false);
+            }
+        }
+    });
+}
+
+fn input_gradient<E: Element>(
+    set: InstructionSet,
+    coefficients: &[Coefficients],
+    batch: Option<(View<'_, E>, &[GradientMeans])>,
+    dy: View<'_, E>,
+    gate: Gate<'_, E>,
+    mut dx: ViewMut<'_, E>,
+    mut d_addend: Option<ViewMut<'_, E>>,
+) {
+    let shape = dy.shape();
+    let x = batch.map(|(x, _)| Source::new(x.data()));
+    let (dy, dx) = (Source::new(dy.data()), output(shape, dx.data()));
+    let d_addend = d_addend.as_mut().map(|d_addend| output(shape, d_addend.data()).to);
+    let alone = cut::<E>(shape, 2).alone;
+    E::with_narrows(coefficients.len(), |narrows| {
+        for (channel, (narrow, coefficients)) in narrows.iter_mut().zip(coefficients).enumerate() {
+            *narrow = Narrow::new(coefficients, batch.map(|(_, means)| &means[channel]));
+        }
+        let channels = 0..shape.channels();
+        match Rectified::of_gate(gate) {
+            None => {
+                let map = MapGradient { x, dy, gate: Plain, dx, d_addend };
+                ways::map_channels(set, shape, alone, &map, channels, narrows, false);
+            }
+            Some(gate) => {
+                let map = MapGradient { x, dy, gate, dx, d_addend };
+                ways::map_channels(set, shape, alone, &map, channels, narrows, false);
+            }
+        }
+    });
+}
+
+/// Moments become coefficients.
+#[derive(Clone, Copy)]
+struct Forward<'a, P: crate::Real> {
+    eps: f64,
+    parameters: Parameters<'a, P>,
+    moments: PerChannel<'a, Moments>,
+    coefficients: PerChannel<'a, Coefficients>,
+}
+
+impl<P: crate::Real> Forward<'_, P> {
+    fn turn(&self, channel: usize, total: &Moments) -> Narrow<P> {
+        let coefficients = Coefficients::of_batch(total, self.eps, self.parameters.of(channel));
+        self.moments.set(channel, *total);
+        self.coefficients.set(channel, coefficients);
+        Narrow::new(&coefficients, None)
+    }
+}
+
+/// A forward pass of tensors of `E`.
+#[derive(Clone, Copy)]
+struct ForwardPass<'a, E: Element>(Forward<'a, E::Parameter>);
+
+impl<E: Element> Pass for ForwardPass<'_, E> {
+    type Total = Moments;
+    type Element = E;
+    #[inline(always)]
+    fn turn(&self, channel: usize, total: &Moments) -> Narrow<E::Parameter> {
+        self.0.turn(channel, total)
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the operands of a forward pass")]
+fn forward_train<E: Element>(
+    set: InstructionSet,
+    eps: f64,
+    parameters: Parameters<'_, E::Parameter>,
+    x: From<'_, E>,
+    epilogue: Epilogue<'_, E>,
+    mut y: ViewMut<'_, E>,
+    moments: &mut [Moments],
+    coefficients: &mut [Coefficients],
+) {
+    let shape = y.shape();
+    let y = output(shape, y.data());
+    let x = x.source(y);
+    // SAFETY: the ways give every channel to one thread.
+    let (moments, coefficients) = unsafe { (PerChannel::new(moments), PerChannel::new(coefficients)) };
+    let pass = ForwardPass::<E>(Forward { eps, parameters, moments, coefficients });
+    let (fold, cut) = (FoldMoments::new(x), cut::<E>(shape, 1));
+    fn with<E: Element, F: Folded<Total = Moments>, A: End<E>>(
+        set: InstructionSet,
+        shape: Shape,
+        cut: Cut,
+        pass: &impl Pass<Total = Moments, Element = E>,
+        fold: &F,
+        map: &MapNormalize<'_, E, A>,
+    ) {
+        ways::fold_and_map(set, shape, cut, pass, fold, map);
+    }
+    match Rectified::of_epilogue(epilogue) {
+        None => with(set, shape, cut, &pass, &fold, &MapNormalize { x, end: Plain, y }),
+        Some(end) => with(set, shape, cut, &pass, &fold, &MapNormalize { x, end, y }),
+    }
+}
+
+/// Sums become means.
+#[derive(Clone, Copy)]
+struct BackwardPass<'a, E> {
+    coefficients: &'a [Coefficients],
+    count: u64,
+    sums: PerChannel<'a, GradientSums>,
+    of: std::marker::PhantomData<E>,
+}
+
+impl<E: Element> Pass for BackwardPass<'_, E> {
+    type Total = GradientSums;
+    type Element = E;
+    #[inline(always)]
+    fn turn(&self, channel: usize, total: &GradientSums) -> Narrow<E::Parameter> {
+        self.sums.set(channel, *total);
+        Narrow::new(&self.coefficients[channel], Some(&total.means(self.count)))
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the tensors of a backward pass")]
+fn backward<E: Element>(
+    set: InstructionSet,
+    coefficients: &[Coefficients],
+    count: u64,
+    x: View<'_, E>,
+    dy: View<'_, E>,
+    gate: Gate<'_, E>,
+    mut dx: ViewMut<'_, E>,
+    mut d_addend: Option<ViewMut<'_, E>>,
+    sums: &mut [GradientSums],
+) {
+    let shape = dy.shape();
+    let (x, dy, dx) = (Source::new(x.data()), Source::new(dy.data()), output(shape, dx.data()));
+    let d_addend = d_addend.as_mut().map(|d_addend| output(shape, d_addend.data()).to);
+    // SAFETY: the ways give every channel to one thread.
+    let sums = unsafe { PerChannel::new(sums) };
+    let pass = BackwardPass { coefficients, count, sums, of: std::marker::PhantomData };
+    let cut = cut::<E>(shape, 2);
+    match Rectified::of_gate(gate) {
+        None => {
+            let fold = FoldGradients { coefficients, x: Some(x), dy, gate: Plain };
+            let map = MapGradient { x: Some(x), dy, gate: Plain, dx, d_addend };
+            ways::fold_and_map(set, shape, cut, &pass, &fold, &map);
+        }
+        Some(gate) => {
+            let fold = FoldGradients { coefficients, x: Some(x), dy, gate };
+            let map = MapGradient { x: Some(x), dy, gate, dx, d_addend };
+            ways::fold_and_map(set, shape, cut, &pass, &fold, &map);
+        }
+    }
+}

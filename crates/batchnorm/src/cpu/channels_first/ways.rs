@@ -1,0 +1,309 @@
+//! How the work of a call is spread: over channels, or over the positions of a few of them.
+//!
+//! ```text
+//! by channels:    each thread takes neighbouring channels; while one group is mapped, the next one is folded
+//! by positions:   all threads fold the same few channels, then all map them; those that fit the cache at a time
+//! ```
+//!
+//! Which way it goes never shows in a bit: blocks are folded as the shape says, and merged in their order.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::dispatch::{InstructionSet, Job, on};
+use super::super::lanes::Isa;
+use super::super::memory::PerChannel;
+use super::super::narrow::Narrow;
+use super::blocks::Blocks;
+use super::folds::Folded;
+use super::groups::{self, Buffer, MOST, STREAMED_RUN, TOGETHER};
+use super::maps::Redirected;
+use super::sweep::{self, Map};
+use crate::scratch::{self, Scratch};
+use crate::{Element, Shape};
+
+/// A fold, a map, and what of the fold's result the map needs.
+pub trait Pass: Copy + Sync {
+    type Total: Copy + Default + Send + Sync + Scratch;
+    type Element: Element;
+    /// Keeps a channel's result, and returns what it is mapped with.
+    fn turn(&self, channel: usize, total: &Self::Total) -> Narrow<<Self::Element as Element>::Parameter>;
+}
+
+/// How a call's work is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Channels that are taken together.
+    pub group: usize,
+    /// Ranges of channels that different threads take; 0 to cut by positions.
+    pub strips: usize,
+    /// By positions: channels that fit the cache together.
+    pub chunk: usize,
+    /// Whether one thread does it all.
+    pub alone: bool,
+}
+
+/// Bytes of the runs of a group in a row.
+const GROUP_ROW: usize = 32 * 1024;
+
+/// Bytes of a group: what of it is read stays in the cache until it is mapped.
+const GROUP: usize = 3 << 19;
+
+/// Bytes that all threads together keep in cache between fold and map.
+pub const CACHE: usize = 16 << 20;
+
+/// Elements up to which one thread is as fast as several.
+const SMALL: usize = 32 * 1024;
+
+/// Groups that a thread takes in a row, where there are so many: the first is only folded, the last only mapped.
+const GROUPS_OF_STRIP: usize = 16;
+
+impl Cut {
+    /// Whether a channel, or as many as are folded together, stays in the cache until it is mapped.
+    pub fn keeps(&self, shape: Shape, tensors: usize, bytes: usize) -> bool {
+        self.strips > 0 || self.chunk * shape.positions() * tensors * bytes <= CACHE
+    }
+
+    /// For tensors of `shape`, of which `tensors` are read, elements of `bytes` each.
+    pub fn new(shape: Shape, tensors: usize, bytes: usize, threads: usize, streams: bool) -> Self {
+        let (channels, run) = (shape.channels(), shape.inner().max(1));
+        let of_channel = shape.positions() * tensors * bytes;
+        let mut group = (GROUP_ROW / (run * bytes)).min(GROUP / of_channel.max(1)).clamp(1, MOST);
+        if streams && run < STREAMED_RUN {
+            group = group.min(TOGETHER / run).max(1);
+        }
+        let alone = threads <= 1 || shape.len() <= SMALL;
+        let threads = if alone { 1 } else { threads };
+        let fits = of_channel <= CACHE / threads;
+        // The last of the threads' ranges of channels may be shorter: what the others wait for is lost.
+        let lost = channels.div_ceil(threads) * threads * 8 > channels * 9;
+        let strips = if !fits || lost {
+            0
+        } else {
+            // Several a thread where there are many groups: a thread that is held up leaves the others some.
+            let groups = channels.div_ceil(threads) / group.min(channels.div_ceil(threads));
+            threads * if alone { 1 } else { (groups / GROUPS_OF_STRIP).clamp(1, 4) }
+        };
+        if strips > 0 {
+            group = group.min(channels.div_ceil(strips)).max(1);
+        }
+        let chunk = if fits && strips > 0 { channels } else { (CACHE / of_channel.max(1)).clamp(1, channels) };
+        Self { group, strips, chunk, alone }
+    }
+}
+
+/// The groups of `channels`.
+fn groups(channels: Range<usize>, group: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = channels.end;
+    channels.step_by(group.max(1)).map(move |start| start..(start + group).min(end))
+}
+
+/// Calls `job(i)` for `i` in `0..count`, on all threads unless `alone`.
+fn for_each(alone: bool, count: usize, job: impl Fn(usize) + Sync + Send) {
+    if alone || count <= 1 {
+        (0..count).for_each(job);
+    } else {
+        (0..count).into_par_iter().with_max_len(1).for_each(job);
+    }
+}
+
+/// A thread's range of channels: while one group is mapped, the next one is folded.
+struct Strip<'p, P, F, M> {
+    pass: &'p P,
+    fold: &'p F,
+    map: &'p M,
+    blocks: Blocks,
+    channels: Range<usize>,
+    group: usize,
+}
+
+impl<'a, P, F, M> Job for Strip<'_, P, F, M>
+where
+    P: Pass<Total = F::Total>,
+    F: Folded,
+    M: Map<Channel = Narrow<<P::Element as Element>::Parameter>> + Redirected<'a, P::Element>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { pass, fold, map, blocks, channels, group } = self;
+        let mut narrows = [Narrow::default(); MOST];
+        let mut buffer = Buffer::new();
+        let mut mapped = channels.start..channels.start;
+        loop {
+            let folded = mapped.end..(mapped.end + group).min(channels.end);
+            if folded.is_empty() && mapped.is_empty() {
+                break;
+            }
+            let mut totals = [P::Total::default(); MOST];
+            for i in 0..blocks.count() {
+                let block = blocks.get(i);
+                groups::block(isa, &block, fold, &folded, &mut totals, map, &mapped, &narrows, &mut buffer);
+            }
+            for (j, channel) in folded.clone().enumerate() {
+                narrows[j] = pass.turn(channel, &totals[j]);
+            }
+            mapped = folded;
+        }
+        isa.fence();
+    }
+}
+
+/// A fold and a map of everything.
+pub fn fold_and_map<'a, P, F, M>(set: InstructionSet, shape: Shape, cut: Cut, pass: &P, fold: &F, map: &M)
+where
+    P: Pass<Total = F::Total>,
+    F: Folded,
+    M: Map<Channel = Narrow<<P::Element as Element>::Parameter>> + Redirected<'a, P::Element>,
+{
+    let (channels, blocks) = (shape.channels(), Blocks::new(shape));
+    if cut.strips > 0 {
+        return for_each(cut.alone, cut.strips, |strip| {
+            let channels = channels * strip / cut.strips..channels * (strip + 1) / cut.strips;
+            on(set, Strip { pass, fold, map, blocks, channels, group: cut.group });
+        });
+    }
+    <P::Element as super::super::lanes::Lanes>::with_narrows(channels, |narrows| {
+        for chunk in groups(0..channels, cut.chunk) {
+            let of_chunk = &mut narrows[chunk.clone()];
+            fold_channels(set, shape, cut, fold, chunk.clone(), |channel, total| {
+                of_chunk[channel - chunk.start] = pass.turn(channel, &total);
+            });
+            map_channels(set, shape, cut.alone, map, chunk, narrows, true);
+        }
+    });
+}
+
+struct FoldUnit<'p, F: Folded> {
+    fold: &'p F,
+    blocks: Blocks,
+    block: usize,
+    channels: Range<usize>,
+    totals: &'p mut [F::Total; MOST],
+}
+
+impl<F: Folded> Job for FoldUnit<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        groups::fold_block(isa, &self.blocks.get(self.block), self.fold, &self.channels, self.totals);
+    }
+}
+
+/// Folds some channels, by channels and positions, and calls `keep` with each result.
+pub fn fold_channels<F: Folded>(
+    set: InstructionSet,
+    shape: Shape,
+    cut: Cut,
+    fold: &F,
+    channels: Range<usize>,
+    mut keep: impl FnMut(usize, F::Total),
+) where
+    F::Total: Scratch,
+{
+    let (blocks, width) = (Blocks::new(shape), channels.len());
+    let (per_channel, in_row) = (blocks.count(), width.div_ceil(cut.group));
+    scratch::with(per_channel * width, F::Total::default(), |totals| {
+        // SAFETY: every unit writes the totals of its own block and channels.
+        let shared = unsafe { PerChannel::new(totals) };
+        for_each(cut.alone, per_channel * in_row, |unit| {
+            let (block, group) = (unit / in_row, unit % in_row);
+            let first = group * cut.group;
+            let of_unit = first..(first + cut.group).min(width);
+            let mut totals = [F::Total::default(); MOST];
+            let channels = channels.start + of_unit.start..channels.start + of_unit.end;
+            on(set, FoldUnit { fold, blocks, block, channels, totals: &mut totals });
+            for (j, channel) in of_unit.enumerate() {
+                shared.set(block * width + channel, totals[j]);
+            }
+        });
+        for channel in 0..width {
+            let of_channel = (0..per_channel).map(|block| totals[block * width + channel]);
+            keep(channels.start + channel, of_channel.fold(F::Total::default(), F::merge));
+        }
+    });
+}
+
+/// Elements that one call of a map takes.
+const MAPPED: usize = 32 * 1024;
+
+struct MapUnit<'p, M: Map> {
+    map: &'p M,
+    shape: Shape,
+    narrows: &'p [M::Channel],
+    elements: Range<usize>,
+}
+
+impl<'a, E: Element, M> Job for (MapUnit<'_, M>, std::marker::PhantomData<&'a E>)
+where
+    M: Map<Channel = Narrow<E::Parameter>> + Redirected<'a, E>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let MapUnit { map, shape, narrows, elements } = self.0;
+        if map.output().streams && shape.inner() < STREAMED_RUN {
+            let mut buffer = Buffer::new();
+            for start in elements.clone().step_by(TOGETHER) {
+                let part = start..(start + TOGETHER).min(elements.end);
+                groups::streamed_together(
+                    isa,
+                    map,
+                    part.start,
+                    part.len(),
+                    &mut buffer,
+                    #[inline(always)]
+                    |map| map_runs(isa, shape, map, narrows, part.clone()),
+                );
+            }
+        } else {
+            map_runs(isa, shape, map, narrows, elements);
+        }
+        isa.fence();
+    }
+}
+
+/// Maps consecutive elements, run by run.
+#[inline(always)]
+fn map_runs<I: Isa, M: Map>(isa: I, shape: Shape, map: &M, narrows: &[M::Channel], elements: Range<usize>) {
+    let (channels, inner) = (shape.channels(), shape.inner());
+    let mut start = elements.start;
+    let (mut channel, mut inside) = (start / inner % channels, start % inner);
+    while start < elements.end {
+        let end = (start + inner - inside).min(elements.end);
+        sweep::map(isa, map, &narrows[channel], start, end - start);
+        (start, inside) = (end, 0);
+        channel = if channel + 1 == channels { 0 } else { channel + 1 };
+    }
+}
+
+/// Maps some channels, from the last position to the first if `backwards`: what was folded last is in the cache still.
+pub fn map_channels<'a, E: Element, M>(
+    set: InstructionSet,
+    shape: Shape,
+    alone: bool,
+    map: &M,
+    channels: Range<usize>,
+    narrows: &[Narrow<E::Parameter>],
+    backwards: bool,
+) where
+    M: Map<Channel = Narrow<E::Parameter>> + Redirected<'a, E>,
+{
+    // The elements of these channels in a row lie together; all channels' rows do.
+    let all = channels.len() == shape.channels();
+    let (rows, row) = if all { (1, shape.len()) } else { (shape.outer(), channels.len() * shape.inner()) };
+    let stride = shape.channels() * shape.inner();
+    let in_row = row.div_ceil(MAPPED);
+    let units = rows * in_row;
+    for_each(alone, units, |unit| {
+        let unit = if backwards { units - 1 - unit } else { unit };
+        let (row_of, part) = (unit / in_row, unit % in_row);
+        let first = row_of * stride + channels.start * shape.inner();
+        let elements = first + part * MAPPED..first + ((part + 1) * MAPPED).min(row);
+        on(set, (MapUnit { map, shape, narrows, elements }, std::marker::PhantomData::<&E>));
+    });
+}

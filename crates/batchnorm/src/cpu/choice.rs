@@ -1,0 +1,269 @@
+//! Which kernel runs, and why: one table, best first, the reference last.
+
+use std::fmt;
+
+use super::Family;
+use super::channels_first::{self, CACHE, Cut};
+use crate::Shape;
+
+/// What a kernel is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// [`forward_train`](crate::Kernels::forward_train): a fold and a map of x.
+    Forward,
+    /// [`backward`](crate::Kernels::backward): a fold and a map of x and dy.
+    Backward,
+    /// [`normalize`](crate::Kernels::normalize): a map of x.
+    Evaluation,
+}
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ElementType {
+    /// 32-bit floats.
+    F32,
+    /// 64-bit floats.
+    F64,
+}
+
+impl ElementType {
+    /// The bytes of one element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        })
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+            Self::Evaluation => "eval",
+        })
+    }
+}
+
+/// A call of the CPU's kernels, as far as the choice of a kernel depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Problem {
+    /// What is computed.
+    pub operation: Operation,
+    /// The tensors' shape.
+    pub shape: Shape,
+    /// The tensors' type.
+    pub element: ElementType,
+    /// Whether there is a mask that does not count everything.
+    pub masked: bool,
+    /// The threads of the pool.
+    pub threads: usize,
+}
+
+/// A kernel of the table, as seen by a problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Whether it could run. The first that could is the one that does.
+    pub fits: bool,
+    /// Why, or why not.
+    pub reason: String,
+}
+
+/// The names of the table.
+const BY_CHANNELS: &str = "channels-first, by channels";
+const BY_POSITIONS: &str = "channels-first, by positions";
+const MAP: &str = "channels-first, map";
+const LONG_RUNS: &str = "plain loops, long runs";
+const SHORT_RUNS: &str = "plain loops, short runs";
+const REFERENCE: &str = "reference";
+
+impl Problem {
+    /// All kernels, best first, each with the reason why it fits or does not. The first that fits runs.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        let candidate = |kernel, reason: Result<String, String>| Candidate {
+            kernel,
+            fits: reason.is_ok(),
+            reason: reason.unwrap_or_else(|reason| reason),
+        };
+        let vectors = self.vectors();
+        let pass = |kernel, wanted: bool, reason: Result<String, String>| match (&vectors, self.operation) {
+            (Err(why), _) => candidate(kernel, Err(why.clone())),
+            (_, Operation::Evaluation) if kernel != MAP => candidate(kernel, Err("nothing is folded".into())),
+            (_, operation) if operation != Operation::Evaluation && kernel == MAP => {
+                candidate(kernel, Err("statistics have to be folded first".into()))
+            }
+            _ if wanted => candidate(kernel, reason),
+            _ => candidate(kernel, Err(reason.unwrap_or_else(|reason| reason))),
+        };
+        let cut = self.cut();
+        let by_channels = cut.strips > 0;
+        let long = self.has_long_runs();
+        vec![
+            pass(BY_CHANNELS, by_channels, self.by_channels(&cut)),
+            pass(BY_POSITIONS, !by_channels, self.by_positions(&cut)),
+            pass(MAP, true, Ok(self.with_stores("each element once, in the order of memory"))),
+            candidate(
+                LONG_RUNS,
+                if long { Ok("with a mask, too".into()) } else { Err("runs of one channel are short".into()) },
+            ),
+            candidate(
+                SHORT_RUNS,
+                if long {
+                    Err("runs of one channel are long".into())
+                } else {
+                    Ok("rows of several channels side by side, with a mask, too".into())
+                },
+            ),
+            candidate(REFERENCE, Ok("computes everything, in f64, one element after the other".into())),
+        ]
+    }
+
+    /// How often the kernel that runs moves a tensor of the problem's size between memory and processor: reads, then writes.
+    ///
+    /// The least is (1, 1), for a backward pass (2, 1). Where what is folded does not stay in the cache until it is mapped,
+    /// it is read twice, but for what the cache still holds of it. For tensors that fit the cache as a whole, it is the least.
+    pub fn traffic(&self) -> (f64, f64) {
+        let tensors = self.tensors() as f64;
+        if self.operation == Operation::Evaluation {
+            return (1.0, 1.0);
+        }
+        let bytes = self.shape.positions() * self.tensors() * self.element.bytes();
+        let (kept, of) = match self.kernel() {
+            BY_CHANNELS => (1, 1),
+            BY_POSITIONS => {
+                let cut = self.cut();
+                (if cut.keeps(self.shape, self.tensors(), self.element.bytes()) { bytes } else { CACHE }, bytes)
+            }
+            _ => (CACHE.min(bytes * self.shape.channels()), bytes * self.shape.channels()),
+        };
+        (tensors * (2.0 - kept.min(of) as f64 / of.max(1) as f64), 1.0)
+    }
+
+    /// The kernel that runs.
+    pub fn kernel(&self) -> &'static str {
+        let runs = self.candidates().into_iter().find(|candidate| candidate.fits);
+        runs.map_or(REFERENCE, |candidate| candidate.kernel)
+    }
+
+    fn cut(&self) -> Cut {
+        let bytes = self.element.bytes();
+        let streams = channels_first::streams(self.shape, bytes);
+        Cut::new(self.shape, self.tensors(), bytes, self.threads, streams)
+    }
+
+    /// The tensors that are read.
+    fn tensors(&self) -> usize {
+        if self.operation == Operation::Backward { 2 } else { 1 }
+    }
+
+    fn has_long_runs(&self) -> bool {
+        matches!(Family::for_shape(self.shape, false), Family::ChannelsFirst | Family::Nothing)
+    }
+
+    /// Whether the vector kernels can do it.
+    fn vectors(&self) -> Result<(), String> {
+        match Family::for_shape(self.shape, self.masked) {
+            Family::ChannelsFirst => Ok(()),
+            Family::LongRuns => Err("a mask picks the positions that count".into()),
+            Family::ShortRuns => {
+                Err(format!("runs of {} elements of one channel are short", self.shape.inner()))
+            }
+            Family::Nothing => Err("there is nothing to compute".into()),
+        }
+    }
+
+    fn by_channels(&self, cut: &Cut) -> Result<String, String> {
+        if cut.strips == 0 {
+            return Err(if cut.keeps(self.shape, self.tensors(), self.element.bytes()) {
+                format!(
+                    "{} channels are too few to keep {} threads busy alike",
+                    self.shape.channels(),
+                    self.threads
+                )
+            } else {
+                "a channel does not fit into a thread's part of the cache".into()
+            });
+        }
+        let together = match cut.group {
+            1 => "a channel".to_owned(),
+            group => format!("{group} channels"),
+        };
+        let spread = match cut.strips {
+            1 => "one thread".to_owned(),
+            strips => format!("{strips} ranges of channels on {} threads", self.threads),
+        };
+        let text = format!("{together} at a time, the next folded while one is mapped; {spread}");
+        Ok(self.with_stores(&text))
+    }
+
+    fn by_positions(&self, cut: &Cut) -> Result<String, String> {
+        if cut.strips > 0 {
+            return Err("there are channels enough for every thread".into());
+        }
+        let who = if cut.alone { "one thread folds" } else { "all threads fold" };
+        let what = if cut.keeps(self.shape, self.tensors(), self.element.bytes()) {
+            format!("{who} {} of the channels, then map them from the cache", cut.chunk)
+        } else {
+            format!("{who} a channel, then map it backwards, as its end is in the cache still")
+        };
+        Ok(self.with_stores(&what))
+    }
+
+    fn with_stores(&self, text: &str) -> String {
+        let bytes = self.element.bytes();
+        let streams = match self.operation {
+            Operation::Evaluation => channels_first::map_streams(self.shape, bytes, self.threads),
+            _ => channels_first::streams(self.shape, bytes),
+        };
+        format!("{text}; stores {} the cache", if streams { "past" } else { "through" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(dims: &[usize], operation: Operation) -> Problem {
+        let shape = Shape::channels_first(dims).unwrap();
+        Problem { operation, shape, element: ElementType::F32, masked: false, threads: 2 }
+    }
+
+    #[test]
+    fn the_first_that_fits_runs_and_the_reference_is_last() {
+        let cases = [
+            (vec![32, 64, 56, 56], Operation::Forward, BY_CHANNELS),
+            (vec![64, 3, 32, 32], Operation::Forward, BY_POSITIONS),
+            (vec![16, 2, 1024, 1024], Operation::Backward, BY_POSITIONS),
+            (vec![32, 64, 56, 56], Operation::Evaluation, MAP),
+            (vec![4096, 512], Operation::Forward, SHORT_RUNS),
+        ];
+        for (dims, operation, expected) in cases {
+            let problem = problem(&dims, operation);
+            assert_eq!(problem.kernel(), expected, "{dims:?}");
+            let candidates = problem.candidates();
+            assert_eq!(candidates.last().unwrap().kernel, REFERENCE);
+            assert!(candidates.iter().all(|candidate| !candidate.reason.is_empty()));
+        }
+        let masked = Problem { masked: true, ..problem(&[32, 64, 56, 56], Operation::Forward) };
+        assert_eq!(masked.kernel(), LONG_RUNS);
+    }
+
+    #[test]
+    fn what_does_not_stay_in_the_cache_is_read_twice() {
+        assert_eq!(problem(&[32, 64, 56, 56], Operation::Backward).traffic(), (2.0, 1.0));
+        // A channel of 64 MiB, of which 16 are in the cache still.
+        assert_eq!(problem(&[16, 2, 1024, 1024], Operation::Forward).traffic(), (1.75, 1.0));
+    }
+}

@@ -1,0 +1,346 @@
+//! AVX2 and FMA: sixteen f32 in two registers, sixteen f64 in four.
+
+use std::arch::x86_64::*;
+use std::ops::{Add, Mul, Sub};
+
+use super::{Isa, LANES, Vector, Wide};
+
+/// Proof that the processor has AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// # Safety
+    ///
+    /// The processor has AVX2 and FMA.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Sixteen f32. Made from an [`Avx2`] only: its existence proves that the instructions are there.
+#[derive(Clone, Copy, Debug)]
+pub struct F32(__m256, __m256);
+
+/// Sixteen f64, likewise.
+#[derive(Clone, Copy, Debug)]
+pub struct F64(__m256d, __m256d, __m256d, __m256d);
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $f32:ident $f64:ident),*) => {$(
+        impl $trait for F32 {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                // SAFETY: a vector proves its instructions.
+                unsafe { Self($f32(self.0, other.0), $f32(self.1, other.1)) }
+            }
+        }
+
+        impl $trait for F64 {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                // SAFETY: a vector proves its instructions.
+                unsafe {
+                    Self(
+                        $f64(self.0, other.0),
+                        $f64(self.1, other.1),
+                        $f64(self.2, other.2),
+                        $f64(self.3, other.3),
+                    )
+                }
+            }
+        }
+    )*};
+}
+
+operators!(
+    Add add _mm256_add_ps _mm256_add_pd,
+    Sub sub _mm256_sub_ps _mm256_sub_pd,
+    Mul mul _mm256_mul_ps _mm256_mul_pd
+);
+
+impl Vector<f32> for F32 {
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            Self(_mm256_fmadd_ps(self.0, factor.0, addend.0), _mm256_fmadd_ps(self.1, factor.1, addend.1))
+        }
+    }
+
+    #[inline(always)]
+    fn where_negative(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            let negative =
+                (_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, zero), _mm256_cmp_ps::<_CMP_LT_OQ>(self.1, zero));
+            Self(
+                _mm256_blendv_ps(otherwise.0, then.0, negative.0),
+                _mm256_blendv_ps(otherwise.1, then.1, negative.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            let positive =
+                (_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, zero), _mm256_cmp_ps::<_CMP_GT_OQ>(self.1, zero));
+            Self(
+                _mm256_blendv_ps(otherwise.0, then.0, positive.0),
+                _mm256_blendv_ps(otherwise.1, then.1, positive.1),
+            )
+        }
+    }
+}
+
+impl Vector<f64> for F64 {
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            Self(
+                _mm256_fmadd_pd(self.0, factor.0, addend.0),
+                _mm256_fmadd_pd(self.1, factor.1, addend.1),
+                _mm256_fmadd_pd(self.2, factor.2, addend.2),
+                _mm256_fmadd_pd(self.3, factor.3, addend.3),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn where_negative(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let zero = _mm256_setzero_pd();
+            Self(
+                _mm256_blendv_pd(otherwise.0, then.0, _mm256_cmp_pd::<_CMP_LT_OQ>(self.0, zero)),
+                _mm256_blendv_pd(otherwise.1, then.1, _mm256_cmp_pd::<_CMP_LT_OQ>(self.1, zero)),
+                _mm256_blendv_pd(otherwise.2, then.2, _mm256_cmp_pd::<_CMP_LT_OQ>(self.2, zero)),
+                _mm256_blendv_pd(otherwise.3, then.3, _mm256_cmp_pd::<_CMP_LT_OQ>(self.3, zero)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let zero = _mm256_setzero_pd();
+            Self(
+                _mm256_blendv_pd(otherwise.0, then.0, _mm256_cmp_pd::<_CMP_GT_OQ>(self.0, zero)),
+                _mm256_blendv_pd(otherwise.1, then.1, _mm256_cmp_pd::<_CMP_GT_OQ>(self.1, zero)),
+                _mm256_blendv_pd(otherwise.2, then.2, _mm256_cmp_pd::<_CMP_GT_OQ>(self.2, zero)),
+                _mm256_blendv_pd(otherwise.3, then.3, _mm256_cmp_pd::<_CMP_GT_OQ>(self.3, zero)),
+            )
+        }
+    }
+}
+
+impl Wide for F64 {
+    #[inline(always)]
+    fn total(self) -> f64 {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let of_4 = _mm256_add_pd(_mm256_add_pd(self.0, self.2), _mm256_add_pd(self.1, self.3));
+            let of_2 = _mm_add_pd(_mm256_castpd256_pd128(of_4), _mm256_extractf128_pd::<1>(of_4));
+            _mm_cvtsd_f64(_mm_add_sd(of_2, _mm_unpackhi_pd(of_2, of_2)))
+        }
+    }
+
+    #[inline(always)]
+    fn first(self, len: usize) -> Self {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: a vector proves its instructions, and the array holds all lanes.
+        unsafe {
+            store_f64(lanes.as_mut_ptr(), self);
+            lanes[len.min(LANES)..].fill(0.0);
+            load_f64(lanes.as_ptr())
+        }
+    }
+}
+
+/// # Safety
+///
+/// Sixteen numbers can be read, and the processor has AVX2.
+#[inline(always)]
+unsafe fn load_f32(from: *const f32) -> F32 {
+    // SAFETY: the caller's.
+    unsafe { F32(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+}
+
+/// # Safety
+///
+/// Sixteen numbers can be read, and the processor has AVX2.
+#[inline(always)]
+unsafe fn load_f64(from: *const f64) -> F64 {
+    // SAFETY: the caller's.
+    unsafe {
+        F64(
+            _mm256_loadu_pd(from),
+            _mm256_loadu_pd(from.add(4)),
+            _mm256_loadu_pd(from.add(8)),
+            _mm256_loadu_pd(from.add(12)),
+        )
+    }
+}
+
+/// # Safety
+///
+/// Sixteen numbers can be written.
+#[inline(always)]
+unsafe fn store_f32(to: *mut f32, v: F32) {
+    // SAFETY: the caller's; a vector proves its instructions.
+    unsafe {
+        _mm256_storeu_ps(to, v.0);
+        _mm256_storeu_ps(to.add(8), v.1);
+    }
+}
+
+/// # Safety
+///
+/// Sixteen numbers can be written.
+#[inline(always)]
+unsafe fn store_f64(to: *mut f64, v: F64) {
+    // SAFETY: the caller's; a vector proves its instructions.
+    unsafe {
+        _mm256_storeu_pd(to, v.0);
+        _mm256_storeu_pd(to.add(4), v.1);
+        _mm256_storeu_pd(to.add(8), v.2);
+        _mm256_storeu_pd(to.add(12), v.3);
+    }
+}
+
+impl Isa for Avx2 {
+    type F32 = F32;
+    type F64 = F64;
+
+    #[inline(always)]
+    fn splat_f32(self, value: f32) -> F32 {
+        // SAFETY: `self` proves the instructions, here and below.
+        let half = unsafe { _mm256_set1_ps(value) };
+        F32(half, half)
+    }
+
+    #[inline(always)]
+    fn splat_f64(self, value: f64) -> F64 {
+        // SAFETY: as above.
+        let part = unsafe { _mm256_set1_pd(value) };
+        F64(part, part, part, part)
+    }
+
+    #[inline(always)]
+    fn widen(self, v: F32) -> F64 {
+        // SAFETY: as above.
+        unsafe {
+            F64(
+                _mm256_cvtps_pd(_mm256_castps256_ps128(v.0)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(v.0)),
+                _mm256_cvtps_pd(_mm256_castps256_ps128(v.1)),
+                _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(v.1)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(self, from: *const f32) -> F32 {
+        // SAFETY: as above, and the caller's.
+        unsafe { load_f32(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part_f32(self, from: *const f32, len: usize) -> F32 {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: as above, and the caller's; the array holds as many.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len.min(LANES));
+            load_f32(lanes.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f32(self, to: *mut f32, v: F32) {
+        // SAFETY: the caller's.
+        unsafe { store_f32(to, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part_f32(self, to: *mut f32, v: F32, len: usize) {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: the caller's; the array holds as many.
+        unsafe {
+            store_f32(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, len.min(LANES));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_f32(self, to: *mut f32, v: F32) {
+        // SAFETY: as above, and the caller's.
+        unsafe {
+            _mm256_stream_ps(to, v.0);
+            _mm256_stream_ps(to.add(8), v.1);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f64(self, from: *const f64) -> F64 {
+        // SAFETY: as above, and the caller's.
+        unsafe { load_f64(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part_f64(self, from: *const f64, len: usize) -> F64 {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: as above, and the caller's; the array holds as many.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len.min(LANES));
+            load_f64(lanes.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f64(self, to: *mut f64, v: F64) {
+        // SAFETY: the caller's.
+        unsafe { store_f64(to, v) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part_f64(self, to: *mut f64, v: F64, len: usize) {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: the caller's; the array holds as many.
+        unsafe {
+            store_f64(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, len.min(LANES));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_f64(self, to: *mut f64, v: F64) {
+        // SAFETY: as above, and the caller's.
+        unsafe {
+            _mm256_stream_pd(to, v.0);
+            _mm256_stream_pd(to.add(4), v.1);
+            _mm256_stream_pd(to.add(8), v.2);
+            _mm256_stream_pd(to.add(12), v.3);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<E>(self, address: *const E) {
+        // SAFETY: as above; a prefetch faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    fn fence(self) {
+        // SAFETY: as above.
+        unsafe { _mm_sfence() }
+    }
+}

@@ -1,0 +1,264 @@
+//! AVX-512: sixteen f32 in one register, sixteen f64 in two.
+
+use std::arch::x86_64::*;
+use std::ops::{Add, Mul, Sub};
+
+use super::{Isa, Vector, Wide};
+
+/// Proof that the processor has AVX-512 F, DQ, BW and VL.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    ///
+    /// The processor has AVX-512 F, DQ, BW and VL.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Sixteen f32. Made from an [`Avx512`] only: its existence proves that the instructions are there.
+#[derive(Clone, Copy, Debug)]
+pub struct F32(__m512);
+
+/// Sixteen f64, likewise: lanes 0 to 7, and 8 to 15.
+#[derive(Clone, Copy, Debug)]
+pub struct F64(__m512d, __m512d);
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $f32:ident $f64:ident),*) => {$(
+        impl $trait for F32 {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                // SAFETY: a vector proves its instructions.
+                Self(unsafe { $f32(self.0, other.0) })
+            }
+        }
+
+        impl $trait for F64 {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                // SAFETY: a vector proves its instructions.
+                unsafe { Self($f64(self.0, other.0), $f64(self.1, other.1)) }
+            }
+        }
+    )*};
+}
+
+operators!(
+    Add add _mm512_add_ps _mm512_add_pd,
+    Sub sub _mm512_sub_ps _mm512_sub_pd,
+    Mul mul _mm512_mul_ps _mm512_mul_pd
+);
+
+impl Vector<f32> for F32 {
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
+    }
+
+    #[inline(always)]
+    fn where_negative(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let negative = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, _mm512_setzero_ps());
+            Self(_mm512_mask_blend_ps(negative, otherwise.0, then.0))
+        }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps());
+            Self(_mm512_mask_blend_ps(positive, otherwise.0, then.0))
+        }
+    }
+}
+
+impl Vector<f64> for F64 {
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            Self(_mm512_fmadd_pd(self.0, factor.0, addend.0), _mm512_fmadd_pd(self.1, factor.1, addend.1))
+        }
+    }
+
+    #[inline(always)]
+    fn where_negative(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let zero = _mm512_setzero_pd();
+            let negative = (
+                _mm512_cmp_pd_mask::<_CMP_LT_OQ>(self.0, zero),
+                _mm512_cmp_pd_mask::<_CMP_LT_OQ>(self.1, zero),
+            );
+            Self(
+                _mm512_mask_blend_pd(negative.0, otherwise.0, then.0),
+                _mm512_mask_blend_pd(negative.1, otherwise.1, then.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let zero = _mm512_setzero_pd();
+            let positive = (
+                _mm512_cmp_pd_mask::<_CMP_GT_OQ>(self.0, zero),
+                _mm512_cmp_pd_mask::<_CMP_GT_OQ>(self.1, zero),
+            );
+            Self(
+                _mm512_mask_blend_pd(positive.0, otherwise.0, then.0),
+                _mm512_mask_blend_pd(positive.1, otherwise.1, then.1),
+            )
+        }
+    }
+}
+
+impl Wide for F64 {
+    #[inline(always)]
+    fn total(self) -> f64 {
+        // SAFETY: a vector proves its instructions.
+        unsafe {
+            let of_8 = _mm512_add_pd(self.0, self.1);
+            let of_4 = _mm256_add_pd(_mm512_castpd512_pd256(of_8), _mm512_extractf64x4_pd::<1>(of_8));
+            let of_2 = _mm_add_pd(_mm256_castpd256_pd128(of_4), _mm256_extractf128_pd::<1>(of_4));
+            _mm_cvtsd_f64(_mm_add_sd(of_2, _mm_unpackhi_pd(of_2, of_2)))
+        }
+    }
+
+    #[inline(always)]
+    fn first(self, len: usize) -> Self {
+        let mask = first_lanes(len);
+        // SAFETY: a vector proves its instructions.
+        unsafe { Self(_mm512_maskz_mov_pd(mask as u8, self.0), _mm512_maskz_mov_pd((mask >> 8) as u8, self.1)) }
+    }
+}
+
+/// A bit for each of the first `len < 16` lanes.
+#[inline(always)]
+fn first_lanes(len: usize) -> u16 {
+    ((1u32 << (len & 15)) - 1) as u16
+}
+
+impl Isa for Avx512 {
+    type F32 = F32;
+    type F64 = F64;
+
+    #[inline(always)]
+    fn splat_f32(self, value: f32) -> F32 {
+        // SAFETY: `self` proves the instructions, here and below.
+        F32(unsafe { _mm512_set1_ps(value) })
+    }
+
+    #[inline(always)]
+    fn splat_f64(self, value: f64) -> F64 {
+        // SAFETY: as above.
+        let half = unsafe { _mm512_set1_pd(value) };
+        F64(half, half)
+    }
+
+    #[inline(always)]
+    fn widen(self, v: F32) -> F64 {
+        // SAFETY: as above.
+        unsafe {
+            F64(_mm512_cvtps_pd(_mm512_castps512_ps256(v.0)), _mm512_cvtps_pd(_mm512_extractf32x8_ps::<1>(v.0)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f32(self, from: *const f32) -> F32 {
+        // SAFETY: as above, and the caller's.
+        F32(unsafe { _mm512_loadu_ps(from) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_part_f32(self, from: *const f32, len: usize) -> F32 {
+        // SAFETY: as above; masked lanes are not read.
+        F32(unsafe { _mm512_maskz_loadu_ps(first_lanes(len), from) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_f32(self, to: *mut f32, v: F32) {
+        // SAFETY: as above, and the caller's.
+        unsafe { _mm512_storeu_ps(to, v.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part_f32(self, to: *mut f32, v: F32, len: usize) {
+        // SAFETY: as above; masked lanes are not written.
+        unsafe { _mm512_mask_storeu_ps(to, first_lanes(len), v.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_f32(self, to: *mut f32, v: F32) {
+        // SAFETY: as above, and the caller's.
+        unsafe { _mm512_stream_ps(to, v.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f64(self, from: *const f64) -> F64 {
+        // SAFETY: as above, and the caller's.
+        unsafe { F64(_mm512_loadu_pd(from), _mm512_loadu_pd(from.add(8))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part_f64(self, from: *const f64, len: usize) -> F64 {
+        let mask = first_lanes(len);
+        // SAFETY: as above; masked lanes are not read, and the address of none need exist.
+        unsafe {
+            F64(
+                _mm512_maskz_loadu_pd(mask as u8, from),
+                _mm512_maskz_loadu_pd((mask >> 8) as u8, from.wrapping_add(8)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f64(self, to: *mut f64, v: F64) {
+        // SAFETY: as above, and the caller's.
+        unsafe {
+            _mm512_storeu_pd(to, v.0);
+            _mm512_storeu_pd(to.add(8), v.1);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part_f64(self, to: *mut f64, v: F64, len: usize) {
+        let mask = first_lanes(len);
+        // SAFETY: as above; masked lanes are not written, and the address of none need exist.
+        unsafe {
+            _mm512_mask_storeu_pd(to, mask as u8, v.0);
+            _mm512_mask_storeu_pd(to.wrapping_add(8), (mask >> 8) as u8, v.1);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_f64(self, to: *mut f64, v: F64) {
+        // SAFETY: as above, and the caller's.
+        unsafe {
+            _mm512_stream_pd(to, v.0);
+            _mm512_stream_pd(to.add(8), v.1);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<E>(self, address: *const E) {
+        // SAFETY: as above; a prefetch faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    fn fence(self) {
+        // SAFETY: as above.
+        unsafe { _mm_sfence() }
+    }
+}

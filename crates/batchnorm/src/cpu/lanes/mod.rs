@@ -1,0 +1,236 @@
+//! Sixteen numbers at a time, whatever the width of a register.
+//!
+//! Kernels are written once, over [`Isa`]: its vectors hold [`LANES`] numbers on every processor, in one register or in
+//! several. Hence every instruction set adds up the same lanes in the same order and computes the same bits; products that
+//! are added are fused everywhere ([`Vector::mul_add`]).
+//!
+//! A vector can only be made with an instruction set at hand, and that only by
+//! [`dispatch`](super::dispatch::on) where the processor has it: so whoever holds a vector may use its instructions.
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+pub mod portable;
+
+use std::ops::{Add, Mul, Sub};
+
+use super::narrow::Narrow;
+use crate::{Real, scratch};
+
+/// Numbers of a vector.
+pub const LANES: usize = 16;
+
+/// [`LANES`] numbers of type `P`.
+pub trait Vector<P: Real>: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
+    /// `self * factor + addend`, rounded once.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+
+    /// `then` where `self < 0`, else `otherwise`; NaN is not below 0.
+    fn where_negative(self, then: Self, otherwise: Self) -> Self;
+
+    /// `then` where `self > 0`, else `otherwise`; NaN is not above 0.
+    fn where_positive(self, then: Self, otherwise: Self) -> Self;
+}
+
+/// Vectors of f64, in which folds add up.
+pub trait Wide: Vector<f64> {
+    /// The sum of the lanes: halves are added to each other, down to one.
+    fn total(self) -> f64;
+
+    /// The first `len` lanes; zeros in the others.
+    fn first(self, len: usize) -> Self;
+}
+
+/// An instruction set: what vectors are made with.
+pub trait Isa: Copy + Send + Sync + 'static {
+    /// Vectors of f32.
+    type F32: Vector<f32>;
+    /// Vectors of f64.
+    type F64: Wide;
+
+    /// The same number in every lane.
+    fn splat_f32(self, value: f32) -> Self::F32;
+    /// The same number in every lane.
+    fn splat_f64(self, value: f64) -> Self::F64;
+    /// Exact.
+    fn widen(self, v: Self::F32) -> Self::F64;
+
+    /// [`LANES`] numbers at `from`.
+    ///
+    /// # Safety
+    ///
+    /// They can be read.
+    unsafe fn load_f32(self, from: *const f32) -> Self::F32;
+    /// `len < LANES` numbers at `from`, then zeros.
+    ///
+    /// # Safety
+    ///
+    /// They can be read.
+    unsafe fn load_part_f32(self, from: *const f32, len: usize) -> Self::F32;
+    /// Writes [`LANES`] numbers.
+    ///
+    /// # Safety
+    ///
+    /// They can be written.
+    unsafe fn store_f32(self, to: *mut f32, v: Self::F32);
+    /// Writes the first `len < LANES` numbers.
+    ///
+    /// # Safety
+    ///
+    /// They can be written.
+    unsafe fn store_part_f32(self, to: *mut f32, v: Self::F32, len: usize);
+    /// Writes [`LANES`] numbers past the cache.
+    ///
+    /// # Safety
+    ///
+    /// They can be written, and `to` is a multiple of 64.
+    unsafe fn stream_f32(self, to: *mut f32, v: Self::F32);
+
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    unsafe fn load_f64(self, from: *const f64) -> Self::F64;
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    unsafe fn load_part_f64(self, from: *const f64, len: usize) -> Self::F64;
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    unsafe fn store_f64(self, to: *mut f64, v: Self::F64);
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    unsafe fn store_part_f64(self, to: *mut f64, v: Self::F64, len: usize);
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    unsafe fn stream_f64(self, to: *mut f64, v: Self::F64);
+
+    /// Asks for the line at an address, which need not exist.
+    fn prefetch<E>(self, address: *const E);
+
+    /// After streaming stores, before another thread reads.
+    fn fence(self);
+}
+
+/// An element type that vectors are made of: how a tensor's elements become [`Vector`]s and back.
+pub trait Lanes: Copy + Send + Sync + 'static {
+    /// What the maps compute in.
+    type Computed: Real;
+    /// Vectors of it.
+    type V<I: Isa>: Vector<Self::Computed>;
+
+    /// The same number in every lane.
+    fn splat<I: Isa>(isa: I, value: Self::Computed) -> Self::V<I>;
+
+    /// In f64. Exact.
+    fn widen_lanes<I: Isa>(isa: I, v: Self::V<I>) -> I::F64;
+
+    /// [`LANES`] elements.
+    ///
+    /// # Safety
+    ///
+    /// They can be read.
+    unsafe fn load<I: Isa>(isa: I, from: *const Self) -> Self::V<I>;
+
+    /// `len < LANES` elements, then zeros.
+    ///
+    /// # Safety
+    ///
+    /// They can be read.
+    unsafe fn load_part<I: Isa>(isa: I, from: *const Self, len: usize) -> Self::V<I>;
+
+    /// Writes [`LANES`] elements.
+    ///
+    /// # Safety
+    ///
+    /// They can be written.
+    unsafe fn store<I: Isa>(isa: I, to: *mut Self, v: Self::V<I>);
+
+    /// Writes the first `len < LANES` elements.
+    ///
+    /// # Safety
+    ///
+    /// They can be written.
+    unsafe fn store_part<I: Isa>(isa: I, to: *mut Self, v: Self::V<I>, len: usize);
+
+    /// Writes [`LANES`] elements past the cache.
+    ///
+    /// # Safety
+    ///
+    /// They can be written, and `to` is a multiple of 64.
+    unsafe fn stream<I: Isa>(isa: I, to: *mut Self, v: Self::V<I>);
+
+    /// Calls `job` with room for `len` channels' coefficients, in memory that this thread keeps.
+    fn with_narrows<R>(len: usize, job: impl FnOnce(&mut [Narrow<Self::Computed>]) -> R) -> R;
+}
+
+macro_rules! lanes {
+    ($type:ty, $vector:ident, $splat:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident,
+     $stream:ident, |$isa:ident, $v:ident| $widen:expr) => {
+        impl Lanes for $type {
+            type Computed = $type;
+            type V<I: Isa> = I::$vector;
+
+            #[inline(always)]
+            fn splat<I: Isa>(isa: I, value: Self) -> Self::V<I> {
+                isa.$splat(value)
+            }
+
+            #[inline(always)]
+            fn widen_lanes<I: Isa>($isa: I, $v: Self::V<I>) -> I::F64 {
+                $widen
+            }
+
+            fn with_narrows<R>(len: usize, job: impl FnOnce(&mut [Narrow<Self>]) -> R) -> R {
+                scratch::with(len, Narrow::default(), job)
+            }
+
+            #[inline(always)]
+            unsafe fn load<I: Isa>(isa: I, from: *const Self) -> Self::V<I> {
+                // SAFETY: the caller's.
+                unsafe { isa.$load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_part<I: Isa>(isa: I, from: *const Self, len: usize) -> Self::V<I> {
+                // SAFETY: the caller's.
+                unsafe { isa.$load_part(from, len) }
+            }
+
+            #[inline(always)]
+            unsafe fn store<I: Isa>(isa: I, to: *mut Self, v: Self::V<I>) {
+                // SAFETY: the caller's.
+                unsafe { isa.$store(to, v) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_part<I: Isa>(isa: I, to: *mut Self, v: Self::V<I>, len: usize) {
+                // SAFETY: the caller's.
+                unsafe { isa.$store_part(to, v, len) }
+            }
+
+            #[inline(always)]
+            unsafe fn stream<I: Isa>(isa: I, to: *mut Self, v: Self::V<I>) {
+                // SAFETY: the caller's.
+                unsafe { isa.$stream(to, v) }
+            }
+        }
+    };
+}
+
+lanes!(f32, F32, splat_f32, load_f32, load_part_f32, store_f32, store_part_f32, stream_f32, |isa, v| isa
+    .widen(v));
+lanes!(f64, F64, splat_f64, load_f64, load_part_f64, store_f64, store_part_f64, stream_f64, |_isa, v| v);

@@ -1,0 +1,180 @@
+//! Tensors as kernels see them: read and written by vectors, from several threads, at checked places.
+
+use std::marker::PhantomData;
+
+use super::lanes::{Isa, LANES, Lanes};
+
+/// The bytes at a multiple of which streaming stores begin.
+const LINE: usize = 64;
+
+/// A tensor that is read. What is written in place is read through it, too.
+#[derive(Clone, Copy)]
+pub struct Source<'a, E> {
+    data: *const E,
+    len: usize,
+    of: PhantomData<&'a [E]>,
+}
+
+// SAFETY: it only reads, and what it reads is written by nobody but its own thread: see `Source::of_target`.
+unsafe impl<E: Sync> Send for Source<'_, E> {}
+// SAFETY: likewise.
+unsafe impl<E: Sync> Sync for Source<'_, E> {}
+
+impl<'a, E: Lanes> Source<'a, E> {
+    pub fn new(data: &'a [E]) -> Self {
+        Self { data: data.as_ptr(), len: data.len(), of: PhantomData }
+    }
+
+    /// What a target holds before it is overwritten.
+    ///
+    /// # Safety
+    ///
+    /// No thread reads what another one may write at the time.
+    pub unsafe fn of_target(target: Target<'a, E>) -> Self {
+        Self { data: target.data, len: target.len, of: PhantomData }
+    }
+
+    /// The `len` elements from `start` on, as a tensor of their own: a loop over them needs no further checks.
+    #[inline(always)]
+    pub fn run(self, start: usize, len: usize) -> Self {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: they are there.
+        Self { data: unsafe { self.data.add(start) }, len, of: PhantomData }
+    }
+
+    /// The [`LANES`] elements from `i` on.
+    #[inline(always)]
+    pub fn load<I: Isa>(&self, isa: I, i: usize) -> E::V<I> {
+        assert!(i + LANES <= self.len);
+        // SAFETY: they are there.
+        unsafe { E::load(isa, self.data.add(i)) }
+    }
+
+    /// The `len < LANES` elements from `i` on, then zeros.
+    #[inline(always)]
+    pub fn load_part<I: Isa>(&self, isa: I, i: usize, len: usize) -> E::V<I> {
+        assert!(i + len <= self.len && len < LANES);
+        // SAFETY: they are there.
+        unsafe { E::load_part(isa, self.data.add(i), len) }
+    }
+
+    /// Element `i`.
+    #[inline(always)]
+    pub fn at(&self, i: usize) -> E {
+        assert!(i < self.len);
+        // SAFETY: it is there.
+        unsafe { *self.data.add(i) }
+    }
+
+    /// Asks for the lines of the [`LANES`] elements from `i` on, which need not exist.
+    #[inline(always)]
+    pub fn prefetch<I: Isa>(&self, isa: I, i: usize) {
+        let per_line = LINE / size_of::<E>();
+        isa.prefetch(self.data.wrapping_add(i));
+        if per_line < LANES {
+            isa.prefetch(self.data.wrapping_add(i + per_line));
+        }
+    }
+}
+
+/// The elements from `i` on: [`LANES`], or `Some(len)` and then zeros.
+#[inline(always)]
+pub fn load<I: Isa, E: Lanes>(isa: I, from: &Source<'_, E>, i: usize, len: Option<usize>) -> E::V<I> {
+    match len {
+        None => from.load(isa, i),
+        Some(len) => from.load_part(isa, i, len),
+    }
+}
+
+/// A tensor that several threads write, each its own elements.
+#[derive(Clone, Copy)]
+pub struct Target<'a, E> {
+    data: *mut E,
+    len: usize,
+    of: PhantomData<&'a mut [E]>,
+}
+
+// SAFETY: who makes one promises that no two threads write the same element.
+unsafe impl<E: Send> Send for Target<'_, E> {}
+// SAFETY: likewise.
+unsafe impl<E: Send> Sync for Target<'_, E> {}
+
+impl<'a, E: Lanes> Target<'a, E> {
+    /// # Safety
+    ///
+    /// Of all copies of it, no two write the same element from two threads.
+    pub unsafe fn new(data: &'a mut [E]) -> Self {
+        Self { data: data.as_mut_ptr(), len: data.len(), of: PhantomData }
+    }
+
+    /// The `len` elements from `start` on, as a tensor of their own: a loop over them needs no further checks.
+    #[inline(always)]
+    pub fn run(self, start: usize, len: usize) -> Self {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: they are there.
+        Self { data: unsafe { self.data.add(start) }, len, of: PhantomData }
+    }
+
+    /// Writes the [`LANES`] elements from `i` on.
+    #[inline(always)]
+    pub fn store<I: Isa>(&self, isa: I, i: usize, v: E::V<I>) {
+        assert!(i + LANES <= self.len);
+        // SAFETY: they are there, and nobody else's.
+        unsafe { E::store(isa, self.data.add(i), v) }
+    }
+
+    /// Writes the `len < LANES` elements from `i` on.
+    #[inline(always)]
+    pub fn store_part<I: Isa>(&self, isa: I, i: usize, v: E::V<I>, len: usize) {
+        assert!(i + len <= self.len && len < LANES);
+        // SAFETY: they are there, and nobody else's.
+        unsafe { E::store_part(isa, self.data.add(i), v, len) }
+    }
+
+    /// Writes the [`LANES`] elements from `i` on past the cache. `i` is at the beginning of a line:
+    /// [`until_line`](Self::until_line) says where one begins.
+    #[inline(always)]
+    pub fn stream<I: Isa>(&self, isa: I, i: usize, v: E::V<I>) {
+        assert!(i + LANES <= self.len);
+        debug_assert_eq!(self.until_line(i), 0);
+        // SAFETY: they are there, and nobody else's; the sweep begins its streams where a line does.
+        unsafe { E::stream(isa, self.data.add(i), v) }
+    }
+
+    /// How many elements there are from `i` to the next beginning of a line; less than [`LANES`].
+    #[inline(always)]
+    pub fn until_line(&self, i: usize) -> usize {
+        let address = self.data.wrapping_add(i).addr();
+        (address.wrapping_neg() % LINE) / size_of::<E>()
+    }
+}
+
+/// One value per channel, that several threads write, each for its own channels.
+#[derive(Clone, Copy)]
+pub struct PerChannel<'a, T> {
+    values: *mut T,
+    len: usize,
+    of: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: who makes one promises that no two threads write the same value.
+unsafe impl<T: Send> Send for PerChannel<'_, T> {}
+// SAFETY: likewise.
+unsafe impl<T: Send> Sync for PerChannel<'_, T> {}
+
+impl<'a, T: Copy> PerChannel<'a, T> {
+    /// # Safety
+    ///
+    /// Of all copies of it, no two write the same value from two threads.
+    pub unsafe fn new(values: &'a mut [T]) -> Self {
+        Self { values: values.as_mut_ptr(), len: values.len(), of: PhantomData }
+    }
+
+    /// Sets value `i`.
+    #[inline(always)]
+    pub fn set(&self, i: usize, value: T) {
+        assert!(i < self.len);
+        // SAFETY: it is there, and nobody else's.
+        unsafe { self.values.add(i).write(value) }
+    }
+}

@@ -1,0 +1,63 @@
+//! Memory that a thread keeps from one call to the next, so that no call allocates.
+
+use std::cell::Cell;
+use std::thread::LocalKey;
+
+use crate::cpu::Narrow;
+use crate::{GradientMeans, GradientSums, Moments};
+
+/// What scratch memory there is of.
+pub trait Scratch: Copy + 'static {
+    /// What is not lent at the moment; the last that came back is the first to go.
+    fn shelf() -> &'static LocalKey<Cell<Vec<Vec<Self>>>>;
+}
+
+macro_rules! scratch {
+    ($($type:ty),*) => {
+        $(impl Scratch for $type {
+            fn shelf() -> &'static LocalKey<Cell<Vec<Vec<Self>>>> {
+                thread_local!(static SHELF: Cell<Vec<Vec<$type>>> = const { Cell::new(Vec::new()) });
+                &SHELF
+            }
+        })*
+    };
+}
+
+scratch!(Moments, GradientSums, GradientMeans, Narrow<f32>, Narrow<f64>);
+
+/// Calls `job` with `len` times `value`, in memory that this thread has from an earlier call.
+///
+/// Calls within `job`, by itself or by this thread while it waits for others, have their own.
+pub fn with<T: Scratch, R>(len: usize, value: T, job: impl FnOnce(&mut [T]) -> R) -> R {
+    let mut shelf = T::shelf().take();
+    let mut memory = shelf.pop().unwrap_or_default();
+    T::shelf().set(shelf);
+    memory.clear();
+    memory.resize(len, value);
+    let result = job(&mut memory);
+    let mut shelf = T::shelf().take();
+    shelf.push(memory);
+    T::shelf().set(shelf);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_lent_again_and_calls_within_calls_have_their_own() {
+        let both = || {
+            with(3, Moments::EMPTY, |outer| {
+                let inner = with(2, Moments::EMPTY, |inner| {
+                    inner.fill(Moments::of(&[1.0]));
+                    inner.as_ptr()
+                });
+                assert_eq!(outer, [Moments::EMPTY; 3]);
+                outer.fill(Moments::of(&[2.0]));
+                (outer.as_ptr(), inner)
+            })
+        };
+        assert_eq!(both(), both());
+    }
+}

@@ -1,0 +1,65 @@
+//! Outputs so large that they are written past the cache: from 8 MiB on, or 16 where runs are short.
+
+use batchnorm::{CpuOn, Element, Kernels, Reference};
+
+use crate::judge;
+use crate::tensors::{Tensors, Then, best, pool, sets};
+
+/// Bytes that are not streamed, whatever the runs.
+const NOT_STREAMED: usize = 4 << 20;
+
+fn check<E: Element>(extents: (usize, usize, usize), then: &[Then], kernels: &[CpuOn])
+where
+    CpuOn: Kernels<E>,
+{
+    let tensors = Tensors::<E>::normal(extents, 5);
+    let (shape, bytes) = (tensors.shape, size_of::<E>());
+    assert!(shape.len() * bytes >= if shape.inner() < 256 { 16 << 20 } else { 8 << 20 });
+    let width = (NOT_STREAMED / (shape.positions() * bytes)).clamp(1, shape.channels());
+    assert!(shape.positions() * width * bytes < 8 << 20);
+    let pool = pool(2);
+    for &then in then {
+        for kernels in kernels {
+            let found = pool.install(|| tensors.through(kernels, then));
+            // Blocks follow from the other two extents, so a few of the channels by themselves compute the same bits.
+            for start in (0..shape.channels()).step_by(width) {
+                let range = start..(start + width).min(shape.channels());
+                let small = tensors.channels(range.clone()).through(&best(), then);
+                found.channels(shape, range.clone()).assert_same(&small, &|| {
+                    format!("{shape}, {then:?}, {}, channels {range:?}", kernels.instruction_set())
+                });
+            }
+            if then == Then::Nothing {
+                judge::agree(&tensors, &found, &tensors.through(&Reference, then));
+            }
+        }
+    }
+}
+
+#[test]
+fn large_images_are_streamed_right() {
+    check::<f32>((8, 16, 40_000), &[Then::Nothing, Then::AddRelu], &[best()]);
+    check::<f32>((3, 5, 360_000), &[Then::Nothing, Then::Relu], &[best()]);
+}
+
+#[test]
+fn many_small_images_are_streamed_right() {
+    check::<f32>((90, 1024, 49), &[Then::Nothing, Then::AddRelu], &[best()]);
+    check::<f64>((600, 60, 63), &[Then::Nothing, Then::LeakyRelu], &[best()]);
+}
+
+/// Runs that begin and end within lines, just long enough to be streamed directly, and a little shorter.
+#[test]
+fn runs_that_end_within_lines_are_streamed_right() {
+    check::<f32>((300, 60, 257), &[Then::Nothing], &[best()]);
+    check::<f32>((300, 60, 255), &[Then::Nothing], &[best()]);
+    check::<f64>((80, 60, 257), &[Then::Nothing], &[best()]);
+    check::<f32>((5, 7, 65_537), &[Then::Nothing], &[best()]);
+}
+
+#[test]
+fn every_instruction_set_streams_right() {
+    check::<f32>((5, 7, 65_537), &[Then::AddRelu], &sets());
+    check::<f32>((1300, 33, 100), &[Then::AddRelu], &sets());
+    check::<f64>((400, 33, 200), &[Then::AddRelu], &sets());
+}
