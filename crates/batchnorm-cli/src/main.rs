@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bench;
+mod check;
 mod claims;
 mod data;
 mod error;
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Claims(arguments) => claims::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

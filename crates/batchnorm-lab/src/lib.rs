@@ -8,7 +8,9 @@
 //! - [`saved`]: trained networks in files;
 //! - [`mod@evaluate`]: scoring saved models, with which statistics, and asking them about images;
 //! - [`report`]: the outcome in words, in a table and on a page.
-//! - [`claims`]: what is claimed for batch normalization, put to the test.
+//! - [`claims`]: what is claimed for batch normalization, put to the test;
+//! - [`mod@bench`]: how fast the engine's kernels are, beside the roof of the machine;
+//! - [`check`]: how accurate they are, beside the reference.
 //!
 //! Between them stand [`feed`], images as networks take them; [`streams`], random numbers by purpose; and
 //! [`RunFolder`], which receives what a run wrote.
@@ -29,6 +31,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod check;
 pub mod claims;
 pub mod data;
 mod draw;

@@ -24,6 +24,23 @@ pub enum Purpose {
         /// The layer's place among those with dropout, below 2^16.
         layer: usize,
     },
+    /// A tensor that a benchmark works on.
+    Operand {
+        /// Which tensor.
+        which: u8,
+        /// Which part of it.
+        chunk: usize,
+    },
+    /// A problem that kernels are checked on.
+    Problem {
+        /// The problem's number.
+        number: u64,
+    },
+    /// The tensors of such a problem.
+    ProblemData {
+        /// The problem's number.
+        number: u64,
+    },
 }
 
 /// A stream of random numbers that depends on a seed and a purpose alone.
@@ -43,6 +60,9 @@ impl Stream {
             Purpose::Population => 4,
             // Every step and layer has a stream of its own: nothing to save, and nothing to replay.
             Purpose::Dropout { step, layer } => 5 | (layer as u64) << 8 | (step as u64) << 24,
+            Purpose::Operand { which, chunk } => 6 | u64::from(which) << 8 | (chunk as u64) << 16,
+            Purpose::Problem { number } => 7 | number << 8,
+            Purpose::ProblemData { number } => 8 | number << 8,
         });
         Self { generator }
     }
@@ -58,7 +78,7 @@ impl Stream {
     }
 
     /// A number in (0, 1].
-    fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         ((self.generator.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 
@@ -66,6 +86,14 @@ impl Stream {
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.unit().ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// About a standard normal number, the sum of four uniform ones: a fraction of the work, for whole tensors.
+    pub(crate) fn roughly_normal(&mut self) -> f64 {
+        let drawn = self.generator.next_u64();
+        let sum: u64 = (0..4).map(|part| drawn >> (16 * part) & 0xffff).sum();
+        // Four times the variance of a whole number below 2^16 is 2^32 / 3, but for a ten-billionth.
+        (sum as f64 - 4.0 * 32767.5) / (65536.0 / 3f64.sqrt())
     }
 
     /// Puts `items` into a random order (Fisher and Yates).

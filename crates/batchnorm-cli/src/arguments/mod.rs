@@ -1,9 +1,13 @@
 //! The command line.
 
+mod bench;
+mod check;
 mod claims;
 mod evaluate;
 mod train;
 
+pub use bench::BenchArguments;
+pub use check::CheckArguments;
 pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
 pub use evaluate::EvaluateArguments;
 pub use train::TrainArguments;
@@ -24,12 +28,14 @@ Examples:
   batchnorm train --resume runs/X      go on after an interruption
   batchnorm evaluate runs/X/batch_norm.safetensors --data mnist
   batchnorm claims run all --quick     every claim made for batch normalization, with a verdict
+  batchnorm bench --shape 32x64x56x56  how fast the kernels are, beside a plain copy
+  batchnorm check                      whether the kernels compute what they should on this machine
   batchnorm train --help               all options";
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done, even if one of several networks diverged: that is a result
-  1    the answer is bad news: every network diverged, a model's outputs are not finite
+  1    the answer is bad news: every network diverged, a model's outputs are not finite, a kernel is wrong
   2    wrong options, unreadable input, or a folder that cannot be used
   130  interrupted by Ctrl-C or a signal to end; what was measured is kept";
 
@@ -51,6 +57,12 @@ pub enum Command {
     /// Put the claims made for batch normalization to the test
     #[command(long_about = claims::ABOUT, after_help = claims::EXAMPLES)]
     Claims(Box<ClaimsArguments>),
+    /// Time the kernels, beside the roof of this machine
+    #[command(long_about = bench::ABOUT, after_help = bench::EXAMPLES)]
+    Bench(Box<BenchArguments>),
+    /// Check the kernels of this machine against the reference
+    #[command(long_about = check::ABOUT, after_help = check::EXAMPLES)]
+    Check(CheckArguments),
 }
 
 /// Where data sets are kept, and whether they may be downloaded.

@@ -3,11 +3,13 @@
 mod claims;
 mod data;
 mod evaluation;
+mod rows;
 mod training;
 
 pub use claims::ClaimsProgress;
 pub use data::DataProgress;
 pub use evaluation::EvaluationProgress;
+pub use rows::{Rows, Share};
 pub use training::TrainingProgress;
 
 use std::io::{IsTerminal, stderr};

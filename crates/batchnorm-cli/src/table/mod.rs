@@ -1,5 +1,7 @@
 //! Tables for the terminal.
 
+pub mod bench;
+pub mod check;
 pub mod claims;
 
 use batchnorm_lab::evaluate::Prediction;
@@ -56,6 +58,15 @@ pub fn predictions(classes: &[String], predictions: &[Prediction]) -> String {
 
 /// The first column to the left, the others to the right.
 fn aligned(header: Vec<String>, rows: Vec<Vec<String>>) -> String {
+    table(header, rows, CellAlignment::Right)
+}
+
+/// Every column to the left: for words.
+fn to_the_left(header: Vec<String>, rows: Vec<Vec<String>>) -> String {
+    table(header, rows, CellAlignment::Left)
+}
+
+fn table(header: Vec<String>, rows: Vec<Vec<String>>, others: CellAlignment) -> String {
     let mut table = Table::new();
     table
         .load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')))
@@ -64,7 +75,7 @@ fn aligned(header: Vec<String>, rows: Vec<Vec<String>>) -> String {
         table.add_row(row);
     }
     for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+        column.set_cell_alignment(others);
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
