@@ -1,0 +1,1 @@
+"""What `kernels.py` runs: rows, peers that take turns on them, and the report."""
