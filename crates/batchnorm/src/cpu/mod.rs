@@ -50,7 +50,7 @@ pub struct Cpu;
 
 /// The CPU backend on one instruction set, rather than the best that the machine has: for tests and benchmarks.
 ///
-/// It computes the bits of [`Cpu`].
+/// It computes the bits of [`Cpu`]. The plain loops (channels last, masks) take the best instruction set whatever is asked for.
 ///
 /// ```
 /// use batchnorm::{CpuOn, InstructionSet};
