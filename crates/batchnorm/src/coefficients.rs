@@ -72,7 +72,7 @@ pub(crate) fn check_per_channel<P>(
 /// ```
 ///
 /// The map is centred: computed as `a x + b` it would lose `|mean| / sigma` in precision. Kernels narrow these
-/// to the tensor's type themselves; an f32 kernel splits the mean into two floats.
+/// to the tensor's type themselves; in f32 the mean is a float and a rest.
 ///
 /// ```
 /// use batchnorm::Coefficients;

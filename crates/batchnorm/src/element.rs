@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::ops::{Add, Mul, Neg, Sub};
 
 use crate::cpu::{ChannelsFirst, Lanes};
+use crate::scratch::Scratch;
 
 mod sealed {
     pub trait Sealed {}
@@ -31,7 +32,7 @@ pub trait Element:
     + 'static
 {
     /// The type of gamma, beta and the running statistics of tensors of this type.
-    type Parameter: Real;
+    type Parameter: Real + Lanes + Scratch;
 
     /// The value in the type that maps compute in. Exact.
     fn widen(self) -> Self::Parameter;

@@ -23,17 +23,34 @@ macro_rules! scratch {
     };
 }
 
-scratch!(Moments, GradientSums, GradientMeans, Narrow<f32>, Narrow<f64>);
+scratch!(f32, f64, Moments, GradientSums, GradientMeans, Narrow<f32>, Narrow<f64>);
+
+/// Calls `job` with `len` values that may be anything, in memory that this thread has from an earlier call: those are
+/// `value` which it has not.
+pub fn with_any<T: Scratch, R>(len: usize, value: T, job: impl FnOnce(&mut [T]) -> R) -> R {
+    lend(|memory| {
+        if memory.len() < len {
+            memory.resize(len, value);
+        }
+        job(&mut memory[..len])
+    })
+}
 
 /// Calls `job` with `len` times `value`, in memory that this thread has from an earlier call.
 ///
 /// Calls within `job`, by itself or by this thread while it waits for others, have their own.
 pub fn with<T: Scratch, R>(len: usize, value: T, job: impl FnOnce(&mut [T]) -> R) -> R {
+    lend(|memory| {
+        memory.clear();
+        memory.resize(len, value);
+        job(memory)
+    })
+}
+
+fn lend<T: Scratch, R>(job: impl FnOnce(&mut Vec<T>) -> R) -> R {
     let mut shelf = T::shelf().take();
     let mut memory = shelf.pop().unwrap_or_default();
     T::shelf().set(shelf);
-    memory.clear();
-    memory.resize(len, value);
     let result = job(&mut memory);
     let mut shelf = T::shelf().take();
     shelf.push(memory);

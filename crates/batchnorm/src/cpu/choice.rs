@@ -82,6 +82,8 @@ pub struct Candidate {
 }
 
 /// The names of the table.
+const COLUMNS: &str = "channels-first, columns by channels";
+const COLUMNS_BY_POSITIONS: &str = "channels-first, columns by positions";
 const BY_CHANNELS: &str = "channels-first, by channels";
 const BY_POSITIONS: &str = "channels-first, by positions";
 const MAP: &str = "channels-first, map";
@@ -110,9 +112,21 @@ impl Problem {
         let cut = self.cut();
         let by_channels = cut.strips > 0;
         let long = self.has_long_runs();
+        let columns = |reason: Result<String, String>| match cut.columns {
+            true => reason.map(|reason| format!("vectors go on across the ends of runs; {reason}")),
+            false => Err(self.no_columns()),
+        };
+        let runs = |reason: Result<String, String>| match cut.columns {
+            true => {
+                Err(format!("runs of {} elements are too short to be folded one by one", self.shape.inner()))
+            }
+            false => reason,
+        };
         vec![
-            pass(BY_CHANNELS, by_channels, self.by_channels(&cut)),
-            pass(BY_POSITIONS, !by_channels, self.by_positions(&cut)),
+            pass(COLUMNS, by_channels && cut.columns, columns(self.by_channels(&cut))),
+            pass(COLUMNS_BY_POSITIONS, !by_channels && cut.columns, columns(self.by_positions(&cut))),
+            pass(BY_CHANNELS, by_channels && !cut.columns, runs(self.by_channels(&cut))),
+            pass(BY_POSITIONS, !by_channels && !cut.columns, runs(self.by_positions(&cut))),
             pass(MAP, true, Ok(self.with_stores("each element once, in the order of memory"))),
             candidate(
                 LONG_RUNS,
@@ -141,8 +155,8 @@ impl Problem {
         }
         let bytes = self.shape.positions() * self.tensors() * self.element.bytes();
         let (kept, of) = match self.kernel() {
-            BY_CHANNELS => (1, 1),
-            BY_POSITIONS => {
+            COLUMNS | BY_CHANNELS => (1, 1),
+            COLUMNS_BY_POSITIONS | BY_POSITIONS => {
                 let cut = self.cut();
                 (if cut.keeps(self.shape, self.tensors(), self.element.bytes()) { bytes } else { CACHE }, bytes)
             }
@@ -158,9 +172,7 @@ impl Problem {
     }
 
     fn cut(&self) -> Cut {
-        let bytes = self.element.bytes();
-        let streams = channels_first::streams(self.shape, bytes);
-        Cut::new(self.shape, self.tensors(), bytes, self.threads, streams)
+        Cut::new(self.shape, self.tensors(), self.element.bytes(), self.threads)
     }
 
     /// The tensors that are read.
@@ -169,7 +181,7 @@ impl Problem {
     }
 
     fn has_long_runs(&self) -> bool {
-        matches!(Family::for_shape(self.shape, false), Family::ChannelsFirst | Family::Nothing)
+        matches!(Family::for_shape(self.shape, true), Family::LongRuns | Family::Nothing)
     }
 
     /// Whether the vector kernels can do it.
@@ -181,6 +193,15 @@ impl Problem {
                 Err(format!("runs of {} elements of one channel are short", self.shape.inner()))
             }
             Family::Nothing => Err("there is nothing to compute".into()),
+        }
+    }
+
+    fn no_columns(&self) -> String {
+        let Self { shape, .. } = self;
+        if shape.inner() >= channels_first::LONG {
+            format!("runs of {} elements are long enough to be folded one by one", shape.inner())
+        } else {
+            format!("{} rows of {} elements", shape.outer(), shape.channels() * shape.inner())
         }
     }
 
@@ -247,6 +268,10 @@ mod tests {
             (vec![64, 3, 32, 32], Operation::Forward, BY_POSITIONS),
             (vec![16, 2, 1024, 1024], Operation::Backward, BY_POSITIONS),
             (vec![32, 64, 56, 56], Operation::Evaluation, MAP),
+            (vec![32, 512, 7, 7], Operation::Forward, COLUMNS),
+            (vec![640, 3, 7, 7], Operation::Backward, COLUMNS_BY_POSITIONS),
+            (vec![32, 512, 7, 7], Operation::Evaluation, MAP),
+            (vec![60, 100], Operation::Forward, COLUMNS),
             (vec![4096, 512], Operation::Forward, SHORT_RUNS),
         ];
         for (dims, operation, expected) in cases {

@@ -50,6 +50,17 @@ impl<'a, E: Lanes> Source<'a, E> {
         unsafe { E::load(isa, self.data.add(i)) }
     }
 
+    /// The [`LANES`] elements from `i` on, or `Some(len)` and then zeros, in f64.
+    #[inline(always)]
+    pub fn load_wide<I: Isa>(&self, isa: I, i: usize, len: Option<usize>) -> I::F64 {
+        if let Some(len) = len {
+            return E::widen_lanes(isa, self.load_part(isa, i, len));
+        }
+        assert!(i + LANES <= self.len);
+        // SAFETY: they are there.
+        unsafe { E::load_wide(isa, self.data.add(i)) }
+    }
+
     /// The `len < LANES` elements from `i` on, then zeros.
     #[inline(always)]
     pub fn load_part<I: Isa>(&self, isa: I, i: usize, len: usize) -> E::V<I> {
@@ -146,6 +157,33 @@ impl<'a, E: Lanes> Target<'a, E> {
     pub fn until_line(&self, i: usize) -> usize {
         let address = self.data.wrapping_add(i).addr();
         (address.wrapping_neg() % LINE) / size_of::<E>()
+    }
+}
+
+/// Numbers of one thread's own: read and written, by vectors.
+pub struct Own<'a, E>(Target<'a, E>);
+
+impl<'a, E: Lanes> Own<'a, E> {
+    #[inline(always)]
+    pub fn new(data: &'a mut [E]) -> Self {
+        // SAFETY: there are no copies of it.
+        Self(unsafe { Target::new(data) })
+    }
+
+    /// The [`LANES`] numbers from `i` on, or `Some(len)` and then zeros.
+    #[inline(always)]
+    pub fn load<I: Isa>(&self, isa: I, i: usize, len: Option<usize>) -> E::V<I> {
+        // SAFETY: nobody writes them while this is borrowed.
+        load(isa, &unsafe { Source::of_target(self.0) }, i, len)
+    }
+
+    /// Writes as many.
+    #[inline(always)]
+    pub fn store<I: Isa>(&mut self, isa: I, i: usize, v: E::V<I>, len: Option<usize>) {
+        match len {
+            None => self.0.store(isa, i, v),
+            Some(len) => self.0.store_part(isa, i, v, len),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The CPU's [`Kernels`]: parallel, accurate, and the same bits for any number of threads and any instruction set.
 //!
-//! Chosen by the shape: [`channels_first`] for long runs of one channel, [`short_runs`] for short ones (channels last), and
-//! [`long_runs`] for long ones with a mask. All fold in f64 over a partition that depends on the shape alone, merge in a
-//! fixed order, and map in the tensor's own precision about a mean split into two floats ([`narrow`]).
+//! Chosen by the shape: [`channels_first`] for long runs of one channel and for columns of not too many rows, [`short_runs`]
+//! for other short runs (channels last) and for short ones with a mask, and [`long_runs`] for long ones with a mask. All fold in f64 over a partition that depends on the shape alone, merge in a
+//! fixed order, and map in the tensor's own precision, as precisely as about a mean of two floats ([`narrow`]).
 
 mod channels_first;
 mod choice;
@@ -91,10 +91,11 @@ impl Family {
     fn for_shape(shape: Shape, masked: bool) -> Self {
         // A channel that is one run needs no other channels beside it to fill the vectors.
         let least = if shape.outer() == 1 { channels_first::MIN_ALONE } else { channels_first::MIN_INNER };
-        match (shape.is_empty(), shape.inner() >= least, masked) {
-            (true, ..) => Self::Nothing,
-            (_, true, false) => Self::ChannelsFirst,
-            (_, true, true) => Self::LongRuns,
+        let long = shape.inner() >= least;
+        match masked {
+            _ if shape.is_empty() => Self::Nothing,
+            false if long || channels_first::by_columns(shape) => Self::ChannelsFirst,
+            true if long => Self::LongRuns,
             _ => Self::ShortRuns,
         }
     }

@@ -1,8 +1,8 @@
 //! Coefficients in the type that the maps compute in, for runs of elements.
 //!
-//! An f32 cannot hold a mean of 1e6 to better than 0.03, so means are split into two floats and subtracted one
-//! after the other: `(x - hi) - lo`. The first difference is exact where it matters (x near the mean, by
-//! Sterbenz's lemma), so y keeps the precision that x has.
+//! An f32 cannot hold a mean of 1e6 to better than 0.03. So of `mean = hi + lo`, with hi the nearest f32, the maps subtract
+//! hi, which is exact where it matters (x near the mean, by Sterbenz's lemma), and the constant that they add at the end
+//! has lo's part, `-scale lo`, in it: y keeps the precision that x has, at no operation more.
 
 use std::ops::Range;
 
@@ -11,58 +11,66 @@ use crate::{Coefficients, Element, GradientMeans, Real};
 /// One channel's coefficients in `P`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Narrow<P> {
-    pub mean_hi: P,
-    pub mean_lo: P,
+    /// The nearest number to the mean.
+    pub mean: P,
     /// `gamma rstd`.
     pub scale: P,
+    /// `beta - scale lo`.
     pub beta: P,
-    /// `mean(dz)`, split like the mean of x.
-    pub mean_dy_hi: P,
-    pub mean_dy_lo: P,
+    /// The nearest number to `mean(dz)`.
+    pub mean_dy: P,
     /// `rstd mean(dz xhat)`: what a deviation of x is multiplied by.
     pub slope: P,
+    /// `scale (lo slope - lo_dy)`: what is left of both means.
+    pub rest: P,
 }
 
-fn split<P: Real>(value: f64) -> (P, P) {
-    let hi = P::from_f64(value);
-    let lo = P::from_f64(value - hi.to_f64());
-    // An infinite or NaN value has no remainder: inf - inf would turn it into NaN.
-    (hi, if hi.is_finite() { lo } else { P::ZERO })
+/// The nearest number, and what is left.
+fn split<P: Real>(value: f64) -> (P, f64) {
+    let nearest = P::from_f64(value);
+    // An infinite or NaN value leaves nothing: inf - inf would turn it into NaN.
+    (nearest, if nearest.is_finite() { value - nearest.to_f64() } else { 0.0 })
+}
+
+/// What is left of a value that is not added where it is no number: 0 times infinity is none.
+fn finite(rest: f64) -> f64 {
+    if rest.is_finite() { rest } else { 0.0 }
 }
 
 impl<P: Real> Narrow<P> {
     pub fn new(coefficients: &Coefficients, means: Option<&GradientMeans>) -> Self {
-        let (mean_hi, mean_lo) = split(coefficients.mean);
-        let means = means.copied().unwrap_or_default();
-        let (mean_dy_hi, mean_dy_lo) = split(means.dy);
-        Self {
-            mean_hi,
-            mean_lo,
-            scale: P::from_f64(coefficients.scale()),
-            beta: P::from_f64(coefficients.beta),
-            mean_dy_hi,
-            mean_dy_lo,
-            slope: P::from_f64(coefficients.rstd * means.dy_xhat),
-        }
+        let (mean, left) = split(coefficients.mean);
+        let scale = coefficients.scale();
+        let narrow = Self {
+            mean,
+            scale: P::from_f64(scale),
+            beta: P::from_f64(coefficients.beta - finite(scale * left)),
+            ..Self::default()
+        };
+        let Some(means) = means else { return narrow };
+        let (mean_dy, left_dy) = split::<P>(means.dy);
+        let slope = coefficients.rstd * means.dy_xhat;
+        let rest = P::from_f64(finite(scale * (left * slope - left_dy)));
+        Self { mean_dy, slope: P::from_f64(slope), rest, ..narrow }
     }
 
-    /// `x - mean`.
+    /// As vectors need them: the slope is negated, so that the difference is a fused sum.
     #[inline(always)]
-    pub fn deviation<E: Element<Parameter = P>>(&self, x: E) -> P {
-        (x.widen() - self.mean_hi) - self.mean_lo
+    pub fn fields(&self) -> [P; FIELDS] {
+        let Self { mean, scale, beta, mean_dy, slope, rest } = *self;
+        [mean, scale, beta, mean_dy, -slope, rest]
     }
 
     /// `z = gamma rstd (x - mean) + beta`.
     #[inline(always)]
     pub fn affine<E: Element<Parameter = P>>(&self, x: E) -> P {
-        self.scale * self.deviation(x) + self.beta
+        self.scale * (x.widen() - self.mean) + self.beta
     }
 
     /// `dx = gamma rstd (dz - mean(dz) - xhat mean(dz xhat))`.
     #[inline(always)]
     pub fn input_gradient<E: Element<Parameter = P>>(&self, x: E, dz: E) -> P {
-        let centred = (dz.widen() - self.mean_dy_hi) - self.mean_dy_lo;
-        self.scale * (centred - self.deviation(x) * self.slope)
+        self.scale * ((dz.widen() - self.mean_dy) - (x.widen() - self.mean) * self.slope) + self.rest
     }
 }
 
@@ -100,13 +108,13 @@ impl<P: Real> Run<P> for Columns<'_, P> {
 
     #[inline(always)]
     fn at(&self, i: usize) -> Narrow<P> {
-        let [mean_hi, mean_lo, scale, beta, mean_dy_hi, mean_dy_lo, slope] = self.fields.map(|field| field[i]);
-        Narrow { mean_hi, mean_lo, scale, beta, mean_dy_hi, mean_dy_lo, slope }
+        let [mean, scale, beta, mean_dy, slope, rest] = self.fields.map(|field| field[i]);
+        Narrow { mean, scale, beta, mean_dy, slope, rest }
     }
 }
 
 /// The number of fields of [`Narrow`].
-const FIELDS: usize = 7;
+pub const FIELDS: usize = 6;
 
 /// What [`Columns`] borrows: field after field.
 pub struct ColumnsBuffer<P> {
@@ -126,18 +134,17 @@ impl<P: Real> ColumnsBuffer<P> {
         let mut fields = values.chunks_exact_mut(columns.max(1));
         let mut field = || fields.next().unwrap_or_default();
         {
-            let (mean_hi, mean_lo, scale, beta) = (field(), field(), field(), field());
-            let (mean_dy_hi, mean_dy_lo, slope) = (field(), field(), field());
+            let (mean, scale, beta) = (field(), field(), field());
+            let (mean_dy, slope, rest) = (field(), field(), field());
             for (channel, coefficients) in coefficients.iter().enumerate() {
                 let narrow = Narrow::<P>::new(coefficients, means.map(|means| &means[channel]));
                 for column in channel * inner..(channel + 1) * inner {
-                    mean_hi[column] = narrow.mean_hi;
-                    mean_lo[column] = narrow.mean_lo;
+                    mean[column] = narrow.mean;
                     scale[column] = narrow.scale;
                     beta[column] = narrow.beta;
-                    mean_dy_hi[column] = narrow.mean_dy_hi;
-                    mean_dy_lo[column] = narrow.mean_dy_lo;
+                    mean_dy[column] = narrow.mean_dy;
                     slope[column] = narrow.slope;
+                    rest[column] = narrow.rest;
                 }
             }
         }

@@ -1,15 +1,15 @@
 //! The two maps over a run of consecutive elements, and the gate before a gradient.
 //!
 //! ```text
-//! normalize:       z = scale * ((x - mean_hi) - mean_lo) + beta;    y = epilogue(z)
+//! normalize:       z = scale * (x - mean) + beta;    y = epilogue(z)
 //! gate:            dz = dy where z > 0, else slope * dy
-//! input gradient:  dx = scale * (((dz - k_hi) - k_lo) - ((x - mean_hi) - mean_lo) * slope)
+//! input gradient:  dx = scale * ((dz - mean_dy) - (x - mean) * slope) + rest
 //! ```
 //!
 //! Deviations from this pseudo-code:
 //! 1. An epilogue or a gate makes a second pass over the run while it is in cache, so that one body serves
 //!    every combination.
-//! 2. With fixed statistics k and slope are zero and x is not read: dx = scale * dz.
+//! 2. With fixed statistics mean_dy, slope and rest are zero and x is not read: dx = scale * dz.
 
 use std::ops::Range;
 

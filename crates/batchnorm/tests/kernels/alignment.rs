@@ -43,7 +43,17 @@ where
 #[test]
 fn slices_that_begin_anywhere_compute_the_same_bits() {
     let offsets = every_offset();
-    for extents in [(3, 5, 67), (2, 40, 49), (1, 3, 300), (1, 50, 5), (3, 4, 16)] {
+    for extents in [
+        (3, 5, 67),
+        (2, 40, 49),
+        (1, 3, 300),
+        (1, 50, 5),
+        (3, 4, 16),
+        (5, 20, 13),
+        (6, 90, 1),
+        (4, 9, 33),
+        (5, 3, 100),
+    ] {
         for kernels in sets() {
             for then in [Then::Nothing, Then::AddRelu] {
                 check::<f32>(extents, then, &kernels, &offsets);

@@ -109,7 +109,7 @@ fn a_layer_in_place_is_the_layer_out_of_place() {
 /// x still, not y.
 #[test]
 fn in_place_is_out_of_place_where_a_block_is_folded_twice() {
-    for extents in [(9, 100, 49), (2, 3, 16_385), (335, 3, 49), (90, 1024, 49)] {
+    for extents in [(9, 100, 49), (2, 3, 16_385), (335, 3, 49), (90, 1024, 49), (500, 701, 7), (9, 100, 196)] {
         let mut tensors = Tensors::<f32>::normal(extents, 9);
         let shape = tensors.shape;
         for channel in 0..shape.channels() {

@@ -59,7 +59,9 @@ fn runs_of_any_length_compute_the_same_bits_on_many_threads() {
 
 #[test]
 fn many_channels_of_small_images_compute_the_same_bits() {
-    for extents in [(9, 100, 49), (2, 200, 196), (3, 257, 49)] {
+    for extents in
+        [(9, 100, 49), (2, 200, 196), (3, 257, 49), (9, 300, 13), (70, 300, 1), (7, 90, 63), (7, 90, 64)]
+    {
         check_both(extents, &ALL);
     }
 }

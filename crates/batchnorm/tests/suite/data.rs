@@ -68,6 +68,12 @@ pub fn shapes() -> Vec<Shape> {
         (1, 24, 196),
         (9, 128, 1),
         (33, 17, 3),
+        // Columns: rows by fours and what is left, and the least and the most of them.
+        (4, 64, 1),
+        (7, 70, 13),
+        (6, 40, 63),
+        (1024, 70, 1),
+        (1025, 70, 1),
     ];
     for n in [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129] {
         extents.push((3, 2, n));

@@ -37,6 +37,11 @@ impl Blocks {
         Self { shape, rows: (BLOCK / inner).max(1), pieces: inner.div_ceil(piece), piece }
     }
 
+    /// The elements of a channel in a row.
+    pub fn run(&self) -> usize {
+        self.shape.inner()
+    }
+
     /// The number of blocks of a channel.
     pub fn count(&self) -> usize {
         self.shape.outer().div_ceil(self.rows) * self.pieces
@@ -65,6 +70,12 @@ impl Block {
     #[inline(always)]
     pub fn outer(&self) -> usize {
         self.shape.outer()
+    }
+
+    /// The elements of a row.
+    #[inline(always)]
+    pub fn row(&self) -> usize {
+        self.shape.channels() * self.shape.inner()
     }
 
     /// The elements of a run.

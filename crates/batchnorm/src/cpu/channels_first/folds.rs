@@ -5,7 +5,7 @@
 //! gradient sums:   dz = gate(dy);    sum += dz;    products += dz (x - mean)
 //! ```
 //!
-//! in f64, sixteen lanes each. Of a block of n values, with its first one as the shift,
+//! in f64, sixteen lanes each. Of a block of n values, with the mean of its first four as the shift,
 //!
 //! ```text
 //! mean = shift + sum / n,    M2 = squares - sum^2 / n
@@ -13,7 +13,7 @@
 //!
 //! Deviation from this pseudo-code:
 //! 1. Where the shift lies many deviations from the mean, the difference cancels: then the block is folded once more, about
-//!    its mean. An outlier in first place costs a second read from the cache, and no digits; nor does one whose square overflows.
+//!    its mean. Outliers in first place cost a second read from the cache, and no digits; nor do some whose squares overflow.
 //! 2. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
 
 use super::super::lanes::{Isa, Vector, Wide};
@@ -21,24 +21,32 @@ use super::super::memory::{Source, load};
 use super::super::narrow::Narrow;
 use super::blocks::Block;
 use super::gates::{Affine, Opening};
-use super::sweep::{Ahead, Fold, fold};
+use super::room::{Computed, Known};
+use super::sweep::{Ahead, Fold, Sums, fold};
 use crate::scratch::Scratch;
 use crate::{Coefficients, Element, GradientSums, Moments};
 
 /// `sum^2 / n` may be so many times M2: the difference loses four bits of 53 then.
 const CANCELLATION: f64 = 16.0;
 
+/// Values of a block whose mean is its shift.
+const SHIFT: usize = 4;
+
 /// A fold whose lanes become a channel's result.
 pub trait Folded: Fold {
     type Total: Copy + Default + Send + Sync + Scratch;
     /// What the fold needs to know of channel `channel` in a block.
     fn channel(&self, channel: usize, block: &Block) -> Self::Channel;
+    /// What a channel's elements are folded about.
+    fn centre(channel: &Self::Channel) -> f64;
+    /// The coefficients that it needs to look at z, if it does.
+    fn narrow(channel: &Self::Channel) -> Option<&Narrow<Computed<Self::Element>>>;
     /// The result of a block.
     fn total<I: Isa>(
         &self,
         isa: I,
         of: &Self::Channel,
-        sums: &Self::Sums<I>,
+        sums: &Sums<I::F64>,
         channel: usize,
         block: &Block,
     ) -> Self::Total;
@@ -46,7 +54,7 @@ pub trait Folded: Fold {
     fn merge(first: Self::Total, second: Self::Total) -> Self::Total;
 }
 
-/// Moments of x. The channel is its shift.
+/// Moments of x. A channel is its shift.
 #[derive(Clone, Copy)]
 pub struct FoldMoments<'a, E> {
     x: Source<'a, E>,
@@ -66,16 +74,10 @@ pub struct MomentsConstants<W> {
     one: W,
 }
 
-#[derive(Clone, Copy)]
-pub struct MomentsLanes<W> {
-    sum: W,
-    squares: W,
-}
-
 impl<E: Element> Fold for FoldMoments<'_, E> {
+    type Element = E;
     type Channel = f64;
     type Constants<I: Isa> = MomentsConstants<I::F64>;
-    type Sums<I: Isa> = MomentsLanes<I::F64>;
 
     #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
@@ -88,22 +90,31 @@ impl<E: Element> Fold for FoldMoments<'_, E> {
     }
 
     #[inline(always)]
-    fn zero<I: Isa>(&self, isa: I) -> Self::Sums<I> {
-        MomentsLanes { sum: isa.splat_f64(0.0), squares: isa.splat_f64(0.0) }
+    fn constants_of<I: Isa>(
+        &self,
+        isa: I,
+        columns: &Known<'_, Computed<E>>,
+        i: usize,
+        len: Option<usize>,
+    ) -> Self::Constants<I> {
+        MomentsConstants { shift: columns.centre(isa, i, len), one: isa.splat_f64(self.one) }
     }
 
     #[inline(always)]
-    fn whole<I: Isa>(&self, isa: I, shift: &Self::Constants<I>, sums: &mut Self::Sums<I>, i: usize) {
-        let d = E::widen_lanes(isa, self.x.load(isa, i)) - shift.shift;
-        sums.sum = d.mul_add(shift.one, sums.sum);
-        sums.squares = d.mul_add(d, sums.squares);
-    }
-
-    #[inline(always)]
-    fn part<I: Isa>(&self, isa: I, shift: &Self::Constants<I>, sums: &mut Self::Sums<I>, i: usize, len: usize) {
-        let d = (E::widen_lanes(isa, self.x.load_part(isa, i, len)) - shift.shift).first(len);
-        sums.sum = sums.sum + d;
-        sums.squares = d.mul_add(d, sums.squares);
+    fn step<I: Isa>(
+        &self,
+        isa: I,
+        of: &Self::Constants<I>,
+        sums: &mut Sums<I::F64>,
+        i: usize,
+        len: Option<usize>,
+    ) {
+        let mut d = self.x.load_wide(isa, i, len) - of.shift;
+        if let Some(len) = len {
+            d = d.first(len);
+        }
+        sums.sum = d.mul_add(of.one, sums.sum);
+        sums.products = d.mul_add(d, sums.products);
     }
 
     #[inline(always)]
@@ -116,8 +127,25 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
     type Total = Moments;
 
     #[inline(always)]
+    fn centre(shift: &f64) -> f64 {
+        *shift
+    }
+
+    #[inline(always)]
+    fn narrow(_: &f64) -> Option<&Narrow<Computed<E>>> {
+        None
+    }
+
+    #[inline(always)]
     fn channel(&self, channel: usize, block: &Block) -> f64 {
-        self.x.at(block.start(block.rows.start, channel)).to_f64()
+        let (run, count) = (block.run(), block.positions().min(SHIFT));
+        let mut shift = 0.0;
+        for i in 0..count {
+            // Divided before they are added: no sum overflows.
+            shift +=
+                self.x.at(block.start(block.rows.start + i / run, channel) + i % run).to_f64() / count as f64;
+        }
+        shift
     }
 
     #[inline(always)]
@@ -125,7 +153,7 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
         &self,
         isa: I,
         shift: &f64,
-        sums: &Self::Sums<I>,
+        sums: &Sums<I::F64>,
         channel: usize,
         block: &Block,
     ) -> Moments {
@@ -135,7 +163,7 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
             return Moments { count: count as u64, mean: shift + mean, m2 };
         }
         let shift = shift + mean;
-        let mut sums = self.zero(isa);
+        let mut sums = Sums::zero(isa);
         for row in block.rows.clone() {
             let start = block.start(row, channel);
             fold(isa, self, &shift, &mut sums, start, block.run(), Ahead::NOTHING);
@@ -153,8 +181,8 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
 impl<E: Element> FoldMoments<'_, E> {
     /// The mean of d, M2, and whether it lost too many digits.
     #[inline(always)]
-    fn moments<W: Wide>(&self, sums: &MomentsLanes<W>, count: usize) -> (f64, f64, bool) {
-        let (sum, squares) = (sums.sum.total(), sums.squares.total());
+    fn moments<W: Wide>(&self, sums: &Sums<W>, count: usize) -> (f64, f64, bool) {
+        let (sum, squares) = (sums.sum.total(), sums.products.total());
         let mean = sum / count as f64;
         let between = sum * mean;
         let m2 = squares - between;
@@ -185,44 +213,10 @@ pub struct GradientConstants<V, W> {
     affine: Affine<V>,
 }
 
-#[derive(Clone, Copy)]
-pub struct GradientLanes<W> {
-    sum: W,
-    products: W,
-}
-
-impl<E: Element, G: Opening<E>> FoldGradients<'_, E, G> {
-    #[inline(always)]
-    fn step<I: Isa>(
-        &self,
-        isa: I,
-        of: &GradientConstants<E::V<I>, I::F64>,
-        sums: &mut GradientLanes<I::F64>,
-        i: usize,
-        len: Option<usize>,
-    ) {
-        let dy = load(isa, &self.dy, i, len);
-        let mut dz = E::widen_lanes(isa, self.gate.apply(isa, &of.affine, dy, i, len));
-        if let Some(len) = len {
-            // A closed gate with a slope: zeros beyond the run stay zeros, but -0.
-            dz = dz.first(len);
-        }
-        sums.sum = sums.sum + dz;
-        if let Some(x) = &self.x {
-            let mut deviation = E::widen_lanes(isa, load(isa, x, i, len)) - of.mean;
-            if let Some(len) = len {
-                // The mean may be infinite.
-                deviation = deviation.first(len);
-            }
-            sums.products = dz.mul_add(deviation, sums.products);
-        }
-    }
-}
-
 impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
+    type Element = E;
     type Channel = GradientChannel<E::Parameter>;
     type Constants<I: Isa> = GradientConstants<E::V<I>, I::F64>;
-    type Sums<I: Isa> = GradientLanes<I::F64>;
 
     #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
@@ -234,30 +228,52 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
     fn constants<I: Isa>(&self, isa: I, channel: &Self::Channel) -> Self::Constants<I> {
         GradientConstants {
             mean: isa.splat_f64(channel.mean),
-            affine: Affine::new::<I, E>(isa, &channel.narrow),
+            affine: Affine::new(
+                #[inline(always)]
+                |field| E::splat(isa, channel.narrow.fields()[field]),
+            ),
         }
     }
 
     #[inline(always)]
-    fn zero<I: Isa>(&self, isa: I) -> Self::Sums<I> {
-        GradientLanes { sum: isa.splat_f64(0.0), products: isa.splat_f64(0.0) }
-    }
-
-    #[inline(always)]
-    fn whole<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, sums: &mut Self::Sums<I>, i: usize) {
-        self.step(isa, constants, sums, i, None);
-    }
-
-    #[inline(always)]
-    fn part<I: Isa>(
+    fn constants_of<I: Isa>(
         &self,
         isa: I,
-        constants: &Self::Constants<I>,
-        sums: &mut Self::Sums<I>,
+        columns: &Known<'_, Computed<E>>,
         i: usize,
-        len: usize,
+        len: Option<usize>,
+    ) -> Self::Constants<I> {
+        GradientConstants { mean: columns.centre(isa, i, len), affine: columns.affine::<I, E>(isa, i, len) }
+    }
+
+    #[inline(always)]
+    fn step<I: Isa>(
+        &self,
+        isa: I,
+        of: &Self::Constants<I>,
+        sums: &mut Sums<I::F64>,
+        i: usize,
+        len: Option<usize>,
     ) {
-        self.step(isa, constants, sums, i, Some(len));
+        let mut dz = if G::LOOKS {
+            let dy = load(isa, &self.dy, i, len);
+            E::widen_lanes(isa, self.gate.apply(isa, &of.affine, dy, i, len))
+        } else {
+            self.dy.load_wide(isa, i, len)
+        };
+        if let Some(len) = len {
+            // A closed gate with a slope: zeros beyond the run stay zeros, but -0.
+            dz = dz.first(len);
+        }
+        sums.sum = sums.sum + dz;
+        if let Some(x) = &self.x {
+            let mut deviation = x.load_wide(isa, i, len) - of.mean;
+            if let Some(len) = len {
+                // The mean may be infinite.
+                deviation = deviation.first(len);
+            }
+            sums.products = dz.mul_add(deviation, sums.products);
+        }
     }
 
     #[inline(always)]
@@ -273,6 +289,16 @@ impl<E: Element, G: Opening<E>> Folded for FoldGradients<'_, E, G> {
     type Total = GradientSums;
 
     #[inline(always)]
+    fn centre(channel: &Self::Channel) -> f64 {
+        channel.mean
+    }
+
+    #[inline(always)]
+    fn narrow(channel: &Self::Channel) -> Option<&Narrow<Computed<E>>> {
+        G::LOOKS.then_some(&channel.narrow)
+    }
+
+    #[inline(always)]
     fn channel(&self, channel: usize, _: &Block) -> Self::Channel {
         let coefficients = &self.coefficients[channel];
         let narrow = if G::LOOKS { Narrow::new(coefficients, None) } else { Narrow::default() };
@@ -284,7 +310,7 @@ impl<E: Element, G: Opening<E>> Folded for FoldGradients<'_, E, G> {
         &self,
         _: I,
         of: &Self::Channel,
-        sums: &Self::Sums<I>,
+        sums: &Sums<I::F64>,
         _: usize,
         _: &Block,
     ) -> GradientSums {

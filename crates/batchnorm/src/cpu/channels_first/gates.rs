@@ -2,27 +2,21 @@
 
 use super::super::lanes::{Isa, Vector};
 use super::super::memory::{Source, load};
-use super::super::narrow::Narrow;
 use crate::{Element, Epilogue, Gate, Real};
 
-/// One channel's coefficients of `z = scale ((x - mean_hi) - mean_lo) + beta`, in vectors.
+/// One channel's coefficients of `z = scale (x - mean) + beta`, in vectors.
 #[derive(Clone, Copy)]
 pub struct Affine<V> {
-    mean_hi: V,
-    mean_lo: V,
-    scale: V,
-    beta: V,
+    pub mean: V,
+    pub scale: V,
+    pub beta: V,
 }
 
 impl<V> Affine<V> {
+    /// Of the first three of [`Narrow::fields`](super::super::narrow::Narrow::fields), by their index.
     #[inline(always)]
-    pub fn new<I: Isa, E: Element<V<I> = V>>(isa: I, narrow: &Narrow<E::Parameter>) -> Self {
-        Self {
-            mean_hi: E::splat(isa, narrow.mean_hi),
-            mean_lo: E::splat(isa, narrow.mean_lo),
-            scale: E::splat(isa, narrow.scale),
-            beta: E::splat(isa, narrow.beta),
-        }
+    pub fn new(field: impl Fn(usize) -> V) -> Self {
+        Self { mean: field(0), scale: field(1), beta: field(2) }
     }
 
     /// `x - mean`.
@@ -31,7 +25,7 @@ impl<V> Affine<V> {
     where
         V: Vector<P>,
     {
-        (x - self.mean_hi) - self.mean_lo
+        x - self.mean
     }
 
     /// `z`.
@@ -41,15 +35,6 @@ impl<V> Affine<V> {
         V: Vector<P>,
     {
         self.deviation(x).mul_add(self.scale, self.beta)
-    }
-
-    /// `gamma rstd`.
-    #[inline(always)]
-    pub fn scale(&self) -> V
-    where
-        V: Copy,
-    {
-        self.scale
     }
 }
 

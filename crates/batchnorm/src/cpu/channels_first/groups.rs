@@ -5,40 +5,21 @@
 
 use std::ops::Range;
 
-use super::super::lanes::{Isa, LANES};
-use super::super::memory::{Source, Target};
+use super::super::lanes::Isa;
 use super::super::narrow::Narrow;
 use super::blocks::Block;
 use super::folds::Folded;
-use super::maps::{Output, Redirected};
-use super::sweep::{self, AHEAD, Ahead, Map};
-use crate::Element;
+use super::room::Computed;
+use super::sweep::{self, AHEAD, Ahead, Map, Mapped, Sums};
 
 /// The most channels of a group: what is kept of them fits the first-level cache.
 pub const MOST: usize = 32;
-
-/// The shortest run whose results are streamed directly. Shorter ones, whose ends lie within lines, are put together first.
-pub const STREAMED_RUN: usize = 256;
-
-/// The most elements that are put together before they are streamed.
-pub const TOGETHER: usize = 2048;
-
-/// Room for them, at the beginning of a line.
-#[repr(align(64))]
-pub struct Buffer<E>([E; TOGETHER + LANES]);
-
-impl<E: Element> Buffer<E> {
-    #[inline(always)]
-    pub fn new() -> Self {
-        Self([E::default(); TOGETHER + LANES])
-    }
-}
 
 /// Folds a block of the channels `folded` into `totals`, and maps that of the channels `mapped`, whose coefficients are
 /// `narrows`. Either may be none.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a fold and a map")]
-pub fn block<'a, I: Isa, E: Element, F: Folded, M>(
+pub fn block<I: Isa, F: Folded, M: Map<Element = F::Element>>(
     isa: I,
     block: &Block,
     fold: &F,
@@ -46,37 +27,20 @@ pub fn block<'a, I: Isa, E: Element, F: Folded, M>(
     totals: &mut [F::Total],
     map: &M,
     mapped: &Range<usize>,
-    narrows: &[Narrow<E::Parameter>],
-    buffer: &mut Buffer<E>,
-) where
-    M: Map<Channel = Narrow<E::Parameter>> + Redirected<'a, E>,
-{
+    narrows: &[Narrow<Computed<M::Element>>],
+) {
     if mapped.is_empty() {
         return fold_block(isa, block, fold, folded, totals);
     }
-    let (run, whole) = (block.run(), block.has_whole_runs());
     let first = fold.channel(folded.start.min(mapped.start), block);
     let mut channels = [first; MOST];
-    let mut sums = [fold.zero(isa); MOST];
+    let mut sums = [Sums::zero(isa); MOST];
     for (j, c) in folded.clone().enumerate() {
         channels[j] = fold.channel(c, block);
     }
     let channels = &channels[..folded.len()];
     for row in block.rows.clone() {
-        if map.output().streams && whole && run < STREAMED_RUN {
-            let start = block.start(row, mapped.start);
-            streamed_together(
-                isa,
-                map,
-                start,
-                mapped.len() * run,
-                buffer,
-                #[inline(always)]
-                |map| one_row(isa, block, row, fold, folded, channels, &mut sums, map, mapped, narrows),
-            );
-        } else {
-            one_row(isa, block, row, fold, folded, channels, &mut sums, map, mapped, narrows);
-        }
+        one_row(isa, block, row, fold, folded, channels, &mut sums, map, mapped, narrows);
     }
     for (j, c) in folded.clone().enumerate() {
         totals[j] = F::merge(totals[j], fold.total(isa, &channels[j], &sums[j], c, block));
@@ -86,30 +50,40 @@ pub fn block<'a, I: Isa, E: Element, F: Folded, M>(
 /// One row of [`block`]: run after run.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "a fold and a map")]
-fn one_row<I: Isa, F: Folded, M: Map>(
+fn one_row<I: Isa, F: Folded, M: Map<Element = F::Element>>(
     isa: I,
     block: &Block,
     row: usize,
     fold: &F,
     folded: &Range<usize>,
     channels: &[F::Channel],
-    sums: &mut [F::Sums<I>],
+    sums: &mut [Sums<I::F64>],
     map: &M,
     mapped: &Range<usize>,
-    narrows: &[M::Channel],
+    narrows: &[Narrow<Computed<M::Element>>],
 ) {
-    let run = block.run();
-    let stream = Stream::new(block, row, folded, block.has_whole_runs());
+    let (run, whole) = (block.run(), block.has_whole_runs());
+    let stream = Stream::new(block, row, folded, whole);
+    let mut until = block.start(row, mapped.start);
     for j in 0..folded.len().max(mapped.len()) {
-        let (from, to) = (block.start(row, folded.start + j), block.start(row, mapped.start + j));
+        let from = block.start(row, folded.start + j);
+        let next = || if whole && j + 1 < mapped.len() { Some((&narrows[j + 1], run)) } else { None };
+        let of_map = if j < mapped.len() {
+            let start = block.start(row, mapped.start + j);
+            // Of runs that follow each other in memory, the one before has gone on into this one.
+            let (start, end) = (if whole { until } else { start }, start + run);
+            Some(Mapped { channel: &narrows[j], start, end, run })
+        } else {
+            None
+        };
         let ahead = stream.of_run(from, j, run);
-        match (j < folded.len(), j < mapped.len()) {
-            (true, true) => {
-                let (of, sums) = (&channels[j], &mut sums[j]);
-                sweep::both(isa, fold, of, sums, from, map, &narrows[j], to, run, ahead);
+        match (of_map, j < folded.len()) {
+            (Some(of_map), true) => {
+                until =
+                    sweep::both(isa, fold, &channels[j], &mut sums[j], from, run, ahead, map, &of_map, next);
             }
-            (true, false) => sweep::fold(isa, fold, &channels[j], &mut sums[j], from, run, ahead),
-            _ => sweep::map(isa, map, &narrows[j], to, run),
+            (Some(of_map), false) => until = sweep::map(isa, map, &of_map, next),
+            (None, _) => sweep::fold(isa, fold, &channels[j], &mut sums[j], from, run, ahead),
         }
     }
 }
@@ -128,7 +102,7 @@ pub fn fold_block<I: Isa, F: Folded>(
         // One channel's sums stay in registers.
         for (j, c) in folded.clone().enumerate() {
             let channel = fold.channel(c, block);
-            let mut sums = fold.zero(isa);
+            let mut sums = Sums::zero(isa);
             let of_one = c..c + 1;
             for row in block.rows.clone() {
                 let start = block.start(row, c);
@@ -140,7 +114,7 @@ pub fn fold_block<I: Isa, F: Folded>(
         return;
     }
     let mut channels = [fold.channel(folded.start, block); MOST];
-    let mut sums = [fold.zero(isa); MOST];
+    let mut sums = [Sums::zero(isa); MOST];
     for (j, c) in folded.clone().enumerate() {
         channels[j] = fold.channel(c, block);
     }
@@ -187,42 +161,5 @@ impl Stream {
             until: self.width.saturating_sub(done + distance),
             then: (self.next_row + done + distance).wrapping_sub(self.width + start),
         }
-    }
-}
-
-/// Lets `write` write the `len` elements from `start` on into the first-level cache, and streams them from there: runs that
-/// end within a line would else write that line in two parts.
-#[inline(always)]
-pub fn streamed_together<'a, I: Isa, E: Element, M: Redirected<'a, E> + Copy>(
-    isa: I,
-    map: &M,
-    start: usize,
-    len: usize,
-    buffer: &mut Buffer<E>,
-    write: impl FnOnce(&M),
-) {
-    let output = map.output();
-    let to = output.to.run(start, len);
-    let head = to.until_line(0).min(len);
-    // Lines of the output are lines of the buffer.
-    let shift = (LANES - head) % LANES;
-    let room = &mut buffer.0[shift..shift + len];
-    // SAFETY: only this thread uses it, and not after this function.
-    let (here, from) = unsafe {
-        let here = Target::new(std::slice::from_raw_parts_mut(room.as_mut_ptr(), len));
-        (here, Source::of_target(here))
-    };
-    write(&map.with_output(Output { to: here, first: start, streams: false }));
-    if head > 0 {
-        to.store_part(isa, 0, from.load_part(isa, 0, head), head);
-    }
-    let (from, to, len) = (from.run(head, len - head), to.run(head, len - head), len - head);
-    let mut i = 0;
-    while i + LANES <= len {
-        to.stream(isa, i, from.load(isa, i));
-        i += LANES;
-    }
-    if i < len {
-        to.store_part(isa, i, from.load_part(isa, i, len - i), len - i);
     }
 }

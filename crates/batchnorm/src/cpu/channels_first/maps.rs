@@ -1,17 +1,18 @@
 //! The two maps.
 //!
 //! ```text
-//! normalize:        y  = epilogue(scale ((x - mean_hi) - mean_lo) + beta)
-//! input gradient:   dx = scale (((dz - k_hi) - k_lo) - ((x - mean_hi) - mean_lo) slope),    dz = gate(dy)
+//! normalize:        y  = epilogue(scale (x - mean) + beta)
+//! input gradient:   dx = scale ((dz - mean_dy) - (x - mean) slope) + rest,    dz = gate(dy)
 //! ```
 //!
 //! Deviation from this pseudo-code:
-//! 1. With fixed statistics k and slope are zero and x is not read: dx = scale dz.
+//! 1. With fixed statistics mean_dy, slope and rest are zero and x is not read: dx = scale dz.
 
 use super::super::lanes::{Isa, Vector};
 use super::super::memory::{Source, Target, load};
-use super::super::narrow::Narrow;
+use super::super::narrow::FIELDS;
 use super::gates::{Affine, End, Opening};
+use super::room::AFFINE;
 use super::sweep::Map;
 use crate::Element;
 
@@ -22,8 +23,6 @@ const ALIGNED: usize = 128;
 #[derive(Clone, Copy)]
 pub struct Output<'a, E> {
     pub to: Target<'a, E>,
-    /// The element of the tensor that is the first there.
-    pub first: usize,
     /// Past the cache.
     pub streams: bool,
 }
@@ -31,7 +30,7 @@ pub struct Output<'a, E> {
 impl<E: Element> Output<'_, E> {
     #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
-        Self { to: self.to.run(start - self.first, len), first: 0, ..self }
+        Self { to: self.to.run(start, len), ..self }
     }
 
     #[inline(always)]
@@ -46,14 +45,8 @@ impl<E: Element> Output<'_, E> {
     /// Where a run's whole vectors are to begin: at a line, if they are streamed, or if the run is long enough to gain by it.
     #[inline(always)]
     fn until_line(&self, i: usize, len: usize) -> usize {
-        if self.streams || len >= ALIGNED { self.to.until_line(i - self.first) } else { 0 }
+        if self.streams || len >= ALIGNED { self.to.until_line(i) } else { 0 }
     }
-}
-
-/// A map that can write elsewhere.
-pub trait Redirected<'a, E: Element>: Sized {
-    fn output(&self) -> Output<'a, E>;
-    fn with_output(self, output: Output<'a, E>) -> Self;
 }
 
 /// y of x.
@@ -64,17 +57,11 @@ pub struct MapNormalize<'a, E, A> {
     pub y: Output<'a, E>,
 }
 
-impl<E: Element, A: End<E>> MapNormalize<'_, E, A> {
-    #[inline(always)]
-    fn step<I: Isa>(&self, isa: I, affine: &Affine<E::V<I>>, i: usize, len: Option<usize>) {
-        let z = affine.apply(load(isa, &self.x, i, len));
-        self.y.write(isa, i, self.end.apply(isa, z, i, len), len);
-    }
-}
-
 impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
-    type Channel = Narrow<E::Parameter>;
+    type Element = E;
     type Constants<I: Isa> = Affine<E::V<I>>;
+    type Values<I: Isa> = E::V<I>;
+    const FIELDS: usize = AFFINE;
 
     #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
@@ -83,33 +70,23 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     }
 
     #[inline(always)]
-    fn constants<I: Isa>(&self, isa: I, narrow: &Self::Channel) -> Self::Constants<I> {
-        Affine::new::<I, E>(isa, narrow)
+    fn constants<I: Isa>(&self, field: impl Fn(usize) -> E::V<I>) -> Affine<E::V<I>> {
+        Affine::new(field)
     }
 
     #[inline(always)]
-    fn whole<I: Isa>(&self, isa: I, affine: &Self::Constants<I>, i: usize) {
-        self.step(isa, affine, i, None);
+    fn values<I: Isa>(&self, isa: I, affine: &Self::Constants<I>, i: usize, len: Option<usize>) -> E::V<I> {
+        self.end.apply(isa, affine.apply(load(isa, &self.x, i, len)), i, len)
     }
 
     #[inline(always)]
-    fn part<I: Isa>(&self, isa: I, affine: &Self::Constants<I>, i: usize, len: usize) {
-        self.step(isa, affine, i, Some(len));
+    fn write<I: Isa>(&self, isa: I, i: usize, y: E::V<I>, len: Option<usize>) {
+        self.y.write(isa, i, y, len);
     }
 
     #[inline(always)]
     fn until_line(&self, i: usize, len: usize) -> usize {
         self.y.until_line(i, len)
-    }
-}
-
-impl<'a, E: Element, A: End<E>> Redirected<'a, E> for MapNormalize<'a, E, A> {
-    fn output(&self) -> Output<'a, E> {
-        self.y
-    }
-
-    fn with_output(self, y: Output<'a, E>) -> Self {
-        Self { y, ..self }
     }
 }
 
@@ -127,37 +104,23 @@ pub struct MapGradient<'a, E, G> {
 #[derive(Clone, Copy)]
 pub struct GradientConstants<V> {
     affine: Affine<V>,
-    mean_dy_hi: V,
-    mean_dy_lo: V,
+    mean_dy: V,
     slope: V,
+    rest: V,
 }
 
-impl<E: Element, G: Opening<E>> MapGradient<'_, E, G> {
-    #[inline(always)]
-    fn step<I: Isa>(&self, isa: I, of: &GradientConstants<E::V<I>>, i: usize, len: Option<usize>) {
-        let dy = load(isa, &self.dy, i, len);
-        let dz = self.gate.apply(isa, &of.affine, dy, i, len);
-        if let Some(d_addend) = &self.d_addend {
-            match len {
-                None => d_addend.store(isa, i, dz),
-                Some(len) => d_addend.store_part(isa, i, dz, len),
-            }
-        }
-        let dx = match &self.x {
-            None => of.affine.scale() * dz,
-            Some(x) => {
-                let centred = (dz - of.mean_dy_hi) - of.mean_dy_lo;
-                let deviation = of.affine.deviation(load(isa, x, i, len));
-                of.affine.scale() * deviation.mul_add(of.slope, centred)
-            }
-        };
-        self.dx.write(isa, i, dx, len);
-    }
+/// Gradients of x and of the addend.
+#[derive(Clone, Copy)]
+pub struct Gradients<V> {
+    dx: V,
+    dz: V,
 }
 
 impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
-    type Channel = Narrow<E::Parameter>;
+    type Element = E;
     type Constants<I: Isa> = GradientConstants<E::V<I>>;
+    type Values<I: Isa> = Gradients<E::V<I>>;
+    const FIELDS: usize = FIELDS;
 
     #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
@@ -171,38 +134,44 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
     }
 
     #[inline(always)]
-    fn constants<I: Isa>(&self, isa: I, narrow: &Self::Channel) -> Self::Constants<I> {
-        GradientConstants {
-            affine: Affine::new::<I, E>(isa, narrow),
-            mean_dy_hi: E::splat(isa, narrow.mean_dy_hi),
-            mean_dy_lo: E::splat(isa, narrow.mean_dy_lo),
-            // Negated, so that the difference is a fused sum.
-            slope: E::splat(isa, -narrow.slope),
+    fn constants<I: Isa>(&self, field: impl Fn(usize) -> E::V<I>) -> Self::Constants<I> {
+        let (mean_dy, slope, rest) = (field(3), field(4), field(5));
+        GradientConstants { affine: Affine::new(field), mean_dy, slope, rest }
+    }
+
+    #[inline(always)]
+    fn values<I: Isa>(
+        &self,
+        isa: I,
+        of: &Self::Constants<I>,
+        i: usize,
+        len: Option<usize>,
+    ) -> Gradients<E::V<I>> {
+        let dy = load(isa, &self.dy, i, len);
+        let dz = self.gate.apply(isa, &of.affine, dy, i, len);
+        let dx = match &self.x {
+            None => of.affine.scale * dz,
+            Some(x) => {
+                let deviation = of.affine.deviation(load(isa, x, i, len));
+                deviation.mul_add(of.slope, dz - of.mean_dy).mul_add(of.affine.scale, of.rest)
+            }
+        };
+        Gradients { dx, dz }
+    }
+
+    #[inline(always)]
+    fn write<I: Isa>(&self, isa: I, i: usize, of: Gradients<E::V<I>>, len: Option<usize>) {
+        if let Some(d_addend) = &self.d_addend {
+            match len {
+                None => d_addend.store(isa, i, of.dz),
+                Some(len) => d_addend.store_part(isa, i, of.dz, len),
+            }
         }
-    }
-
-    #[inline(always)]
-    fn whole<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize) {
-        self.step(isa, constants, i, None);
-    }
-
-    #[inline(always)]
-    fn part<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize, len: usize) {
-        self.step(isa, constants, i, Some(len));
+        self.dx.write(isa, i, of.dx, len);
     }
 
     #[inline(always)]
     fn until_line(&self, i: usize, len: usize) -> usize {
         self.dx.until_line(i, len)
-    }
-}
-
-impl<'a, E: Element, G: Opening<E>> Redirected<'a, E> for MapGradient<'a, E, G> {
-    fn output(&self) -> Output<'a, E> {
-        self.dx
-    }
-
-    fn with_output(self, dx: Output<'a, E>) -> Self {
-        Self { dx, ..self }
     }
 }

@@ -1,4 +1,4 @@
-//! The kernels for long runs of one channel: images and sequences, channels first, without a mask.
+//! The vector kernels, for everything without a mask but tall tensors of very short runs (channels last).
 //!
 //! ```text
 //! for each few channels:
@@ -7,15 +7,18 @@
 //!     map:   from the cache to memory                                          ([`maps`])
 //! ```
 //!
-//! [`sweep`] is the loop, [`groups`] takes neighbouring channels together, [`ways`] spreads the work over threads, and
-//! [`blocks`] says what is added up together.
+//! [`sweep`] is the loop over runs of one channel, and [`groups`] takes those of neighbouring channels together; [`columns`] is
+//! the loop over short runs, by vectors that go on across their ends, with what [`room`] knows of each column. [`ways`] spreads
+//! the work over threads, and [`blocks`] says what is added up together.
 
 mod blocks;
+mod columns;
 mod entries;
 mod folds;
 mod gates;
 mod groups;
 mod maps;
+mod room;
 mod sweep;
 mod ways;
 
@@ -28,11 +31,11 @@ use crate::{
     Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Moments, Parameters, Shape, View,
     ViewMut,
 };
-use folds::{FoldGradients, FoldMoments, Folded};
-use gates::{End, Opening, Plain, Rectified};
+use folds::{FoldGradients, FoldMoments};
+use gates::{Opening, Plain, Rectified};
 use maps::{MapGradient, MapNormalize, Output};
 use ways::Pass;
-pub use ways::{CACHE, Cut};
+pub use ways::{CACHE, Cut, LONG, by_columns};
 
 /// The shortest run that these kernels are worth.
 pub const MIN_INNER: usize = 16;
@@ -40,31 +43,31 @@ pub const MIN_INNER: usize = 16;
 /// The shortest run that they are worth where it is all of a channel.
 pub const MIN_ALONE: usize = 4;
 
-/// Bytes of an output from which on it is written past the cache; of one whose runs are put together first.
-const STREAMED: (usize, usize) = (8 << 20, 16 << 20);
+/// Bytes of an output from which on it is written past the cache.
+const STREAMED: usize = 8 << 20;
 
-/// Bytes of an output that is not folded before: several threads copy through the cache faster up to here.
-const STREAMED_MAP: usize = 24 << 20;
+/// The same of an output that is not folded before, by one thread and by several: up to here the caches keep it for whoever
+/// reads it next, and several threads are as fast.
+const STREAMED_MAP: (usize, usize) = (12 << 20, 32 << 20);
 
 /// Whether an output is written past the cache.
 pub fn streams(shape: Shape, bytes: usize) -> bool {
-    let (long, short) = STREAMED;
-    shape.len() * bytes >= if shape.inner() >= groups::STREAMED_RUN { long } else { short }
+    shape.len() * bytes >= STREAMED
 }
 
 /// The same of a map alone.
 pub fn map_streams(shape: Shape, bytes: usize, threads: usize) -> bool {
-    streams(shape, bytes) && (threads == 1 || shape.len() * bytes >= STREAMED_MAP)
+    shape.len() * bytes >= if threads == 1 { STREAMED_MAP.0 } else { STREAMED_MAP.1 }
 }
 
 fn cut<E: Element>(shape: Shape, tensors: usize) -> Cut {
     let bytes = size_of::<E>();
-    Cut::new(shape, tensors, bytes, rayon::current_num_threads(), streams(shape, bytes))
+    Cut::new(shape, tensors, bytes, rayon::current_num_threads())
 }
 
 fn output<'a, E: Element>(shape: Shape, data: &'a mut [E]) -> Output<'a, E> {
     // SAFETY: the ways give every element to one thread.
-    Output { to: unsafe { Target::new(data) }, first: 0, streams: streams(shape, size_of::<E>()) }
+    Output { to: unsafe { Target::new(data) }, streams: streams(shape, size_of::<E>()) }
 }
 
 fn moments<E: Element>(set: InstructionSet, x: View<'_, E>, moments: &mut [Moments]) {
@@ -129,7 +132,7 @@ fn normalize<E: Element>(
     let streams = map_streams(shape, size_of::<E>(), rayon::current_num_threads());
     let y = Output { streams, ..output(shape, y.data()) };
     let x = x.source(y);
-    let alone = cut::<E>(shape, 1).alone;
+    let cut = cut::<E>(shape, 1);
     E::with_narrows(coefficients.len(), |narrows| {
         for (narrow, coefficients) in narrows.iter_mut().zip(coefficients) {
             *narrow = Narrow::new(coefficients, None);
@@ -138,11 +141,11 @@ fn normalize<E: Element>(
         match Rectified::of_epilogue(epilogue) {
             None => {
                 let map = MapNormalize { x, end: Plain, y };
-                ways::map_channels(set, shape, alone, &map, channels, narrows, false);
+                ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
             Some(end) => {
                 let map = MapNormalize { x, end, y };
-                ways::map_channels(set, shape, alone, &map, channels, narrows, false);
+                ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
         }
     });
@@ -161,7 +164,7 @@ fn input_gradient<E: Element>(
     let x = batch.map(|(x, _)| Source::new(x.data()));
     let (dy, dx) = (Source::new(dy.data()), output(shape, dx.data()));
     let d_addend = d_addend.as_mut().map(|d_addend| output(shape, d_addend.data()).to);
-    let alone = cut::<E>(shape, 2).alone;
+    let cut = cut::<E>(shape, 2);
     E::with_narrows(coefficients.len(), |narrows| {
         for (channel, (narrow, coefficients)) in narrows.iter_mut().zip(coefficients).enumerate() {
             *narrow = Narrow::new(coefficients, batch.map(|(_, means)| &means[channel]));
@@ -170,11 +173,11 @@ fn input_gradient<E: Element>(
         match Rectified::of_gate(gate) {
             None => {
                 let map = MapGradient { x, dy, gate: Plain, dx, d_addend };
-                ways::map_channels(set, shape, alone, &map, channels, narrows, false);
+                ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
             Some(gate) => {
                 let map = MapGradient { x, dy, gate, dx, d_addend };
-                ways::map_channels(set, shape, alone, &map, channels, narrows, false);
+                ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
         }
     });
@@ -229,19 +232,9 @@ fn forward_train<E: Element>(
     let (moments, coefficients) = unsafe { (PerChannel::new(moments), PerChannel::new(coefficients)) };
     let pass = ForwardPass::<E>(Forward { eps, parameters, moments, coefficients });
     let (fold, cut) = (FoldMoments::new(x), cut::<E>(shape, 1));
-    fn with<E: Element, F: Folded<Total = Moments>, A: End<E>>(
-        set: InstructionSet,
-        shape: Shape,
-        cut: Cut,
-        pass: &impl Pass<Total = Moments, Element = E>,
-        fold: &F,
-        map: &MapNormalize<'_, E, A>,
-    ) {
-        ways::fold_and_map(set, shape, cut, pass, fold, map);
-    }
     match Rectified::of_epilogue(epilogue) {
-        None => with(set, shape, cut, &pass, &fold, &MapNormalize { x, end: Plain, y }),
-        Some(end) => with(set, shape, cut, &pass, &fold, &MapNormalize { x, end, y }),
+        None => ways::fold_and_map(set, shape, cut, &pass, &fold, &MapNormalize { x, end: Plain, y }),
+        Some(end) => ways::fold_and_map(set, shape, cut, &pass, &fold, &MapNormalize { x, end, y }),
     }
 }
 

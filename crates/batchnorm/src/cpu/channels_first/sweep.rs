@@ -1,4 +1,4 @@
-//! The one loop of all kernels: over a run of one channel, a fold, a map, or both at once.
+//! The loop over runs of one channel: a fold, a map, or both at once.
 //!
 //! ```text
 //! for each 16 elements:   map those of this channel;   fold those of the channel that comes next
@@ -11,8 +11,13 @@
 //! 1. Stores begin at the beginning of a line, so a map may run a few elements ahead of the fold beside it.
 //! 2. Towards the end of what lies together, lines [`AHEAD`] elements further on in what is folded next are asked for: the
 //!    processor foresees lines within a run, but not where the next one begins.
+//! 3. Where runs of neighbouring channels are mapped together, the last vector of a run goes on into the next one, with the
+//!    constants of both: so every line is written once, as a whole, in the order of memory, wherever runs end.
 
-use super::super::lanes::{Isa, LANES};
+use super::super::lanes::{Isa, LANES, Lanes, Wide};
+use super::super::narrow::Narrow;
+use super::room::{Computed, Known};
+use crate::Element;
 
 /// How far ahead lines are asked for, in elements.
 pub const AHEAD: usize = 512;
@@ -27,33 +32,59 @@ pub struct Ahead {
 
 impl Ahead {
     pub const NOTHING: Self = Self { until: usize::MAX, then: 0 };
+
+    /// Asks for the line that belongs to element `i`.
+    #[inline(always)]
+    fn ask<I: Isa, F: Fold>(&self, isa: I, fold: &F, i: usize) {
+        if i >= self.until {
+            fold.prefetch(isa, self.then.wrapping_add(i));
+        }
+    }
+}
+
+/// The lanes of a sum, and of a sum of products.
+#[derive(Clone, Copy)]
+pub struct Sums<W> {
+    pub sum: W,
+    pub products: W,
+}
+
+impl<W: Wide> Sums<W> {
+    /// Of nothing.
+    #[inline(always)]
+    pub fn zero<I: Isa<F64 = W>>(isa: I) -> Self {
+        Self { sum: isa.splat_f64(0.0), products: isa.splat_f64(0.0) }
+    }
 }
 
 /// A fold: sums over the elements of a channel.
 pub trait Fold: Copy + Sync {
+    type Element: Element;
     /// What it needs to know of a channel in a block.
     type Channel: Copy;
     /// The same, in vectors.
     type Constants<I: Isa>: Copy;
-    /// The lanes of a channel's sums.
-    type Sums<I: Isa>: Copy;
 
     /// The same of the `len` elements from `start` on, which are element 0 and so on then.
     fn run(self, start: usize, len: usize) -> Self;
     /// The channel's constants.
     fn constants<I: Isa>(&self, isa: I, channel: &Self::Channel) -> Self::Constants<I>;
-    /// Sums of nothing.
-    fn zero<I: Isa>(&self, isa: I) -> Self::Sums<I>;
-    /// Folds [`LANES`] elements.
-    fn whole<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, sums: &mut Self::Sums<I>, i: usize);
-    /// Folds `len < LANES` elements.
-    fn part<I: Isa>(
+    /// The constants of the columns from `i` on.
+    fn constants_of<I: Isa>(
+        &self,
+        isa: I,
+        columns: &Known<'_, Computed<Self::Element>>,
+        i: usize,
+        len: Option<usize>,
+    ) -> Self::Constants<I>;
+    /// Folds the elements from `i` on: [`LANES`], or `Some(len)`.
+    fn step<I: Isa>(
         &self,
         isa: I,
         constants: &Self::Constants<I>,
-        sums: &mut Self::Sums<I>,
+        sums: &mut Sums<I::F64>,
         i: usize,
-        len: usize,
+        len: Option<usize>,
     );
     /// Asks for the line of element `i`, which need not exist.
     fn prefetch<I: Isa>(&self, isa: I, i: usize);
@@ -61,19 +92,33 @@ pub trait Fold: Copy + Sync {
 
 /// A map: elements of a channel to others.
 pub trait Map: Copy + Sync {
-    /// What it needs to know of a channel.
-    type Channel: Copy;
-    /// The same, in vectors.
+    type Element: Element;
+    /// The channel's constants, in vectors.
     type Constants<I: Isa>: Copy;
+    /// A vector of each tensor that is written.
+    type Values<I: Isa>: Copy;
+    /// The fields of a [`Narrow`] that it needs: the first so many.
+    const FIELDS: usize;
 
     /// The same of the `len` elements from `start` on, which are element 0 and so on then.
     fn run(self, start: usize, len: usize) -> Self;
-    /// The channel's constants.
-    fn constants<I: Isa>(&self, isa: I, channel: &Self::Channel) -> Self::Constants<I>;
-    /// Maps [`LANES`] elements.
-    fn whole<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize);
-    /// Maps `len < LANES` elements.
-    fn part<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize, len: usize);
+    /// Constants, of the [`Narrow::fields`] by their index.
+    fn constants<I: Isa>(&self, field: impl Fn(usize) -> <Self::Element as Lanes>::V<I>) -> Self::Constants<I>;
+    /// What the elements from `i` on are mapped to: [`LANES`], or `Some(len)`.
+    fn values<I: Isa>(
+        &self,
+        isa: I,
+        constants: &Self::Constants<I>,
+        i: usize,
+        len: Option<usize>,
+    ) -> Self::Values<I>;
+    /// Writes them.
+    fn write<I: Isa>(&self, isa: I, i: usize, values: Self::Values<I>, len: Option<usize>);
+    /// Both.
+    #[inline(always)]
+    fn step<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize, len: Option<usize>) {
+        self.write(isa, i, self.values(isa, constants, i, len), len);
+    }
     /// How many of the `len` elements from `i` on are mapped before the first whole vector.
     fn until_line(&self, i: usize, len: usize) -> usize;
 }
@@ -84,7 +129,7 @@ pub fn fold<I: Isa, F: Fold>(
     isa: I,
     fold: &F,
     channel: &F::Channel,
-    sums: &mut F::Sums<I>,
+    sums: &mut Sums<I::F64>,
     start: usize,
     len: usize,
     ahead: Ahead,
@@ -94,82 +139,137 @@ pub fn fold<I: Isa, F: Fold>(
     let mut lanes = *sums;
     let mut i = 0;
     while i + LANES <= len {
-        if i >= ahead.until {
-            fold.prefetch(isa, ahead.then.wrapping_add(i));
-        }
-        fold.whole(isa, &constants, &mut lanes, i);
+        ahead.ask(isa, &fold, i);
+        fold.step(isa, &constants, &mut lanes, i, None);
         i += LANES;
     }
     if i < len {
-        fold.part(isa, &constants, &mut lanes, i, len - i);
+        fold.step(isa, &constants, &mut lanes, i, Some(len - i));
     }
     *sums = lanes;
 }
 
-/// Maps the `len` elements from `start` on.
+/// The constants of one channel.
 #[inline(always)]
-pub fn map<I: Isa, M: Map>(isa: I, map: &M, channel: &M::Channel, start: usize, len: usize) {
-    let constants = map.constants(isa, channel);
-    let head = map.until_line(start, len).min(len);
+fn of_channel<I: Isa, M: Map>(isa: I, map: &M, channel: &Narrow<Computed<M::Element>>) -> M::Constants<I> {
+    let fields = channel.fields();
+    map.constants(
+        #[inline(always)]
+        |field| M::Element::splat(isa, fields[field]),
+    )
+}
+
+/// A run that is mapped, and what lies beyond it.
+#[derive(Clone, Copy)]
+pub struct Mapped<'n, P> {
+    pub channel: &'n Narrow<P>,
+    /// Its elements. The first ones may have been mapped already.
+    pub start: usize,
+    pub end: usize,
+    /// The length of the whole run.
+    pub run: usize,
+}
+
+/// Begins a run's map, up to the beginning of a line; returns its constants, and where the whole vectors begin.
+#[inline(always)]
+fn begin<I: Isa, M: Map>(isa: I, map: &M, run: &Mapped<'_, Computed<M::Element>>) -> (M::Constants<I>, usize) {
+    let constants = of_channel(isa, map, run.channel);
+    let head = map.until_line(run.start, run.run).min(run.end - run.start);
     if head > 0 {
-        map.run(start, head).part(isa, &constants, 0, head);
+        map.run(run.start, head).step(isa, &constants, 0, Some(head));
     }
-    let len = len - head;
-    let map = map.run(start + head, len);
+    (constants, run.start + head)
+}
+
+/// Maps what is left of a run from `start` on. Its last vector goes on into the next run, if there is one and it is long enough:
+/// `next` says whose it is, and its length. Returns where it ends.
+#[inline(always)]
+fn finish<'n, I: Isa, M: Map>(
+    isa: I,
+    map: &M,
+    run: &Mapped<'_, Computed<M::Element>>,
+    constants: &M::Constants<I>,
+    start: usize,
+    next: impl FnOnce() -> Option<(&'n Narrow<Computed<M::Element>>, usize)>,
+) -> usize {
+    let len = run.end - start;
+    let of_run = map.run(start, len);
     let mut i = 0;
     while i + LANES <= len {
-        map.whole(isa, &constants, i);
+        of_run.step(isa, constants, i, None);
         i += LANES;
     }
-    if i < len {
-        map.part(isa, &constants, i, len - i);
+    let left = len - i;
+    if left == 0 {
+        return run.end;
+    }
+    match next() {
+        Some((next, of_next)) if left + of_next >= LANES => {
+            let (first, then) = (run.channel.fields(), next.fields());
+            let constants = map.constants(
+                #[inline(always)]
+                |field| M::Element::splat_two(isa, first[field], left, then[field]),
+            );
+            map.run(start + i, LANES).step(isa, &constants, 0, None);
+            start + i + LANES
+        }
+        _ => {
+            of_run.step(isa, constants, i, Some(left));
+            run.end
+        }
     }
 }
 
-/// Maps the `len` elements from `to` on, and folds as many from `from` on.
+/// Maps a run. Returns where it ends.
+#[inline(always)]
+pub fn map<'n, I: Isa, M: Map>(
+    isa: I,
+    map: &M,
+    run: &Mapped<'_, Computed<M::Element>>,
+    next: impl FnOnce() -> Option<(&'n Narrow<Computed<M::Element>>, usize)>,
+) -> usize {
+    let (constants, start) = begin(isa, map, run);
+    finish(isa, map, run, &constants, start, next)
+}
+
+/// Maps a run, and folds the `len` elements from `from` on. Returns where the map ends.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "two loops in one")]
-pub fn both<I: Isa, F: Fold, M: Map>(
+pub fn both<'n, I: Isa, F: Fold, M: Map<Element = F::Element>>(
     isa: I,
     fold: &F,
     fold_channel: &F::Channel,
-    sums: &mut F::Sums<I>,
+    sums: &mut Sums<I::F64>,
     from: usize,
-    map: &M,
-    map_channel: &M::Channel,
-    to: usize,
     len: usize,
     ahead: Ahead,
-) {
-    let (fold_constants, map_constants) = (fold.constants(isa, fold_channel), map.constants(isa, map_channel));
+    map: &M,
+    run: &Mapped<'_, Computed<M::Element>>,
+    next: impl FnOnce() -> Option<(&'n Narrow<Computed<M::Element>>, usize)>,
+) -> usize {
+    let fold_constants = fold.constants(isa, fold_channel);
+    let (map_constants, to) = begin(isa, map, run);
     let mut lanes = *sums;
-    let head = map.until_line(to, len).min(len);
-    if head > 0 {
-        map.run(to, head).part(isa, &map_constants, 0, head);
-    }
-    let rest = len - head;
-    let (fold_run, map) = (fold.run(from, rest), map.run(to + head, rest));
+    let together = len.min(run.end - to);
+    let (fold_run, of_run) = (fold.run(from, together), map.run(to, together));
     let mut i = 0;
-    while i + LANES <= rest {
-        if i >= ahead.until {
-            fold_run.prefetch(isa, ahead.then.wrapping_add(i));
-        }
-        fold_run.whole(isa, &fold_constants, &mut lanes, i);
-        map.whole(isa, &map_constants, i);
+    while i + LANES <= together {
+        ahead.ask(isa, &fold_run, i);
+        fold_run.step(isa, &fold_constants, &mut lanes, i, None);
+        of_run.step(isa, &map_constants, i, None);
         i += LANES;
     }
-    if i < rest {
-        map.part(isa, &map_constants, i, rest - i);
-    }
+    let end = finish(isa, map, run, &map_constants, to + i, next);
     // What the map was ahead, and what is no whole vector.
     let (fold, rest) = (fold.run(from + i, len - i), len - i);
     let mut i = 0;
     while i + LANES <= rest {
-        fold.whole(isa, &fold_constants, &mut lanes, i);
+        fold.step(isa, &fold_constants, &mut lanes, i, None);
         i += LANES;
     }
     if i < rest {
-        fold.part(isa, &fold_constants, &mut lanes, i, rest - i);
+        fold.step(isa, &fold_constants, &mut lanes, i, Some(rest - i));
     }
     *sums = lanes;
+    end
 }

@@ -17,9 +17,10 @@ use super::super::memory::PerChannel;
 use super::super::narrow::Narrow;
 use super::blocks::Blocks;
 use super::folds::Folded;
-use super::groups::{self, Buffer, MOST, STREAMED_RUN, TOGETHER};
-use super::maps::Redirected;
-use super::sweep::{self, Map};
+use super::groups::{self, MOST};
+use super::room::{self, Computed, Room};
+use super::sweep::{self, Map, Mapped};
+use super::{MIN_INNER, columns};
 use crate::scratch::{self, Scratch};
 use crate::{Element, Shape};
 
@@ -34,6 +35,8 @@ pub trait Pass: Copy + Sync {
 /// How a call's work is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
+    /// Whether vectors of columns are folded.
+    pub columns: bool,
     /// Channels that are taken together.
     pub group: usize,
     /// Ranges of channels that different threads take; 0 to cut by positions.
@@ -45,10 +48,22 @@ pub struct Cut {
 }
 
 /// Bytes of the runs of a group in a row.
-const GROUP_ROW: usize = 32 * 1024;
+const GROUP_ROW: usize = 64 * 1024;
 
-/// Bytes of a group: what of it is read stays in the cache until it is mapped.
-const GROUP: usize = 3 << 19;
+/// The same of columns: what is known of them fits the first caches, too.
+const COLUMNS_ROW: usize = 4 * 1024;
+
+/// The fewest columns of a group, if there are so many: what is read of a row at once.
+const FEWEST_COLUMNS: usize = 64;
+
+/// Runs from this length on are folded one by one.
+pub const LONG: usize = 64;
+
+/// Rows up to which columns of the shortest runs are worth it.
+const MOST_ROWS: usize = 1024;
+
+/// Bytes of a group: what of it is read stays in the cache until it is mapped. One thread alone has more of the cache.
+const GROUP: (usize, usize) = (3 << 20, 3 << 19);
 
 /// Bytes that all threads together keep in cache between fold and map.
 pub const CACHE: usize = 16 << 20;
@@ -66,15 +81,18 @@ impl Cut {
     }
 
     /// For tensors of `shape`, of which `tensors` are read, elements of `bytes` each.
-    pub fn new(shape: Shape, tensors: usize, bytes: usize, threads: usize, streams: bool) -> Self {
+    pub fn new(shape: Shape, tensors: usize, bytes: usize, threads: usize) -> Self {
         let (channels, run) = (shape.channels(), shape.inner().max(1));
         let of_channel = shape.positions() * tensors * bytes;
-        let mut group = (GROUP_ROW / (run * bytes)).min(GROUP / of_channel.max(1)).clamp(1, MOST);
-        if streams && run < STREAMED_RUN {
-            group = group.min(TOGETHER / run).max(1);
-        }
         let alone = threads <= 1 || shape.len() <= SMALL;
         let threads = if alone { 1 } else { threads };
+        let columns = by_columns(shape);
+        let most = if alone { GROUP.0 } else { GROUP.1 } / of_channel.max(1);
+        let mut group = if columns {
+            (COLUMNS_ROW / (run * bytes)).min(most).max(FEWEST_COLUMNS.div_ceil(run))
+        } else {
+            (GROUP_ROW / (run * bytes)).min(most).clamp(1, MOST)
+        };
         let fits = of_channel <= CACHE / threads;
         // The last of the threads' ranges of channels may be shorter: what the others wait for is lost.
         let lost = channels.div_ceil(threads) * threads * 8 > channels * 9;
@@ -87,10 +105,20 @@ impl Cut {
         };
         if strips > 0 {
             group = group.min(channels.div_ceil(strips)).max(1);
+        } else if columns {
+            group = (COLUMNS_ROW / (run * bytes)).max(1);
         }
         let chunk = if fits && strips > 0 { channels } else { (CACHE / of_channel.max(1)).clamp(1, channels) };
-        Self { group, strips, chunk, alone }
+        Self { columns, group, strips, chunk, alone }
     }
+}
+
+/// Whether vectors of columns are folded, across the ends of runs: where those are short, and rows neither so few that it is
+/// not worth to know each column, nor, with the shortest runs, so many that only few columns fit the cache.
+pub fn by_columns(shape: Shape) -> bool {
+    let rows = if shape.inner() < MIN_INNER { columns::ROWS..=MOST_ROWS } else { columns::ROWS..=usize::MAX };
+    let wide = shape.channels() * shape.inner() >= FEWEST_COLUMNS;
+    shape.inner() < LONG && wide && rows.contains(&shape.outer())
 }
 
 /// The groups of `channels`.
@@ -118,11 +146,17 @@ struct Strip<'p, P, F, M> {
     group: usize,
 }
 
-impl<'a, P, F, M> Job for Strip<'_, P, F, M>
+/// Of channels taken in groups of `group`: the next group after `mapped`, which is folded while that one is mapped.
+#[inline(always)]
+fn next_group(channels: &Range<usize>, mapped: &Range<usize>, group: usize) -> Range<usize> {
+    mapped.end..(mapped.end + group).min(channels.end)
+}
+
+impl<P, F, M> Job for Strip<'_, P, F, M>
 where
-    P: Pass<Total = F::Total>,
+    P: Pass<Total = F::Total, Element = F::Element>,
     F: Folded,
-    M: Map<Channel = Narrow<<P::Element as Element>::Parameter>> + Redirected<'a, P::Element>,
+    M: Map<Element = F::Element>,
 {
     type Output = ();
 
@@ -130,17 +164,15 @@ where
     fn run<I: Isa>(self, isa: I) {
         let Self { pass, fold, map, blocks, channels, group } = self;
         let mut narrows = [Narrow::default(); MOST];
-        let mut buffer = Buffer::new();
         let mut mapped = channels.start..channels.start;
         loop {
-            let folded = mapped.end..(mapped.end + group).min(channels.end);
+            let folded = next_group(&channels, &mapped, group);
             if folded.is_empty() && mapped.is_empty() {
                 break;
             }
             let mut totals = [P::Total::default(); MOST];
             for i in 0..blocks.count() {
-                let block = blocks.get(i);
-                groups::block(isa, &block, fold, &folded, &mut totals, map, &mapped, &narrows, &mut buffer);
+                groups::block(isa, &blocks.get(i), fold, &folded, &mut totals, map, &mapped, &narrows);
             }
             for (j, channel) in folded.clone().enumerate() {
                 narrows[j] = pass.turn(channel, &totals[j]);
@@ -151,18 +183,62 @@ where
     }
 }
 
-/// A fold and a map of everything.
-pub fn fold_and_map<'a, P, F, M>(set: InstructionSet, shape: Shape, cut: Cut, pass: &P, fold: &F, map: &M)
+/// The same by columns.
+struct ColumnsStrip<'p, 'm, P: Pass, F, M> {
+    strip: Strip<'p, P, F, M>,
+    totals: &'p mut [P::Total],
+    room: Room<'m, Computed<P::Element>>,
+}
+
+impl<P, F, M> Job for ColumnsStrip<'_, '_, P, F, M>
 where
-    P: Pass<Total = F::Total>,
+    P: Pass<Total = F::Total, Element = F::Element>,
     F: Folded,
-    M: Map<Channel = Narrow<<P::Element as Element>::Parameter>> + Redirected<'a, P::Element>,
+    M: Map<Element = F::Element>,
 {
-    let (channels, blocks) = (shape.channels(), Blocks::new(shape));
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { strip: Strip { pass, fold, map, blocks, channels, group }, totals, mut room } = self;
+        let run = blocks.run();
+        let mut mapped = channels.start..channels.start;
+        loop {
+            let folded = next_group(&channels, &mapped, group);
+            if folded.is_empty() && mapped.is_empty() {
+                break;
+            }
+            totals.fill(P::Total::default());
+            for i in 0..blocks.count() {
+                columns::block(isa, &blocks.get(i), fold, &folded, totals, map, &mapped, &mut room);
+            }
+            for (j, channel) in folded.clone().enumerate() {
+                room.map_with(j * run..(j + 1) * run, &pass.turn(channel, &totals[j]), M::FIELDS);
+            }
+            mapped = folded;
+        }
+        isa.fence();
+    }
+}
+
+/// A fold and a map of everything.
+pub fn fold_and_map<P, F, M>(set: InstructionSet, shape: Shape, cut: Cut, pass: &P, fold: &F, map: &M)
+where
+    P: Pass<Total = F::Total, Element = F::Element>,
+    F: Folded,
+    M: Map<Element = F::Element>,
+{
+    let (channels, blocks, group) = (shape.channels(), Blocks::new(shape), cut.group);
     if cut.strips > 0 {
         return for_each(cut.alone, cut.strips, |strip| {
             let channels = channels * strip / cut.strips..channels * (strip + 1) / cut.strips;
-            on(set, Strip { pass, fold, map, blocks, channels, group: cut.group });
+            let strip = Strip { pass, fold, map, blocks, channels, group };
+            if !cut.columns {
+                return on(set, strip);
+            }
+            scratch::with(group, P::Total::default(), |totals| {
+                room::with(group * blocks.run(), |room| on(set, ColumnsStrip { strip, totals, room }));
+            });
         });
     }
     <P::Element as super::super::lanes::Lanes>::with_narrows(channels, |narrows| {
@@ -171,7 +247,7 @@ where
             fold_channels(set, shape, cut, fold, chunk.clone(), |channel, total| {
                 of_chunk[channel - chunk.start] = pass.turn(channel, &total);
             });
-            map_channels(set, shape, cut.alone, map, chunk, narrows, true);
+            map_channels(set, shape, cut, map, chunk, narrows, true);
         }
     });
 }
@@ -181,7 +257,7 @@ struct FoldUnit<'p, F: Folded> {
     blocks: Blocks,
     block: usize,
     channels: Range<usize>,
-    totals: &'p mut [F::Total; MOST],
+    totals: &'p mut [F::Total],
 }
 
 impl<F: Folded> Job for FoldUnit<'_, F> {
@@ -190,6 +266,22 @@ impl<F: Folded> Job for FoldUnit<'_, F> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         groups::fold_block(isa, &self.blocks.get(self.block), self.fold, &self.channels, self.totals);
+    }
+}
+
+/// The same by columns.
+struct FoldColumns<'p, 'm, F: Folded> {
+    unit: FoldUnit<'p, F>,
+    room: Room<'m, Computed<F::Element>>,
+}
+
+impl<F: Folded> Job for FoldColumns<'_, '_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { unit: FoldUnit { fold, blocks, block, channels, totals }, mut room } = self;
+        columns::fold_block(isa, &blocks.get(block), fold, &channels, totals, &mut room);
     }
 }
 
@@ -213,12 +305,18 @@ pub fn fold_channels<F: Folded>(
             let (block, group) = (unit / in_row, unit % in_row);
             let first = group * cut.group;
             let of_unit = first..(first + cut.group).min(width);
-            let mut totals = [F::Total::default(); MOST];
             let channels = channels.start + of_unit.start..channels.start + of_unit.end;
-            on(set, FoldUnit { fold, blocks, block, channels, totals: &mut totals });
-            for (j, channel) in of_unit.enumerate() {
-                shared.set(block * width + channel, totals[j]);
-            }
+            scratch::with(of_unit.len(), F::Total::default(), |totals| {
+                let unit = FoldUnit { fold, blocks, block, channels, totals: &mut *totals };
+                if cut.columns {
+                    room::with(of_unit.len() * blocks.run(), |room| on(set, FoldColumns { unit, room }));
+                } else {
+                    on(set, unit);
+                }
+                for (channel, total) in of_unit.zip(totals) {
+                    shared.set(block * width + channel, *total);
+                }
+            });
         });
         for channel in 0..width {
             let of_channel = (0..per_channel).map(|block| totals[block * width + channel]);
@@ -233,77 +331,105 @@ const MAPPED: usize = 32 * 1024;
 struct MapUnit<'p, M: Map> {
     map: &'p M,
     shape: Shape,
-    narrows: &'p [M::Channel],
+    narrows: &'p [Narrow<Computed<M::Element>>],
     elements: Range<usize>,
 }
 
-impl<'a, E: Element, M> Job for (MapUnit<'_, M>, std::marker::PhantomData<&'a E>)
-where
-    M: Map<Channel = Narrow<E::Parameter>> + Redirected<'a, E>,
-{
+impl<M: Map> Job for MapUnit<'_, M> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let MapUnit { map, shape, narrows, elements } = self.0;
-        if map.output().streams && shape.inner() < STREAMED_RUN {
-            let mut buffer = Buffer::new();
-            for start in elements.clone().step_by(TOGETHER) {
-                let part = start..(start + TOGETHER).min(elements.end);
-                groups::streamed_together(
-                    isa,
-                    map,
-                    part.start,
-                    part.len(),
-                    &mut buffer,
-                    #[inline(always)]
-                    |map| map_runs(isa, shape, map, narrows, part.clone()),
-                );
-            }
-        } else {
-            map_runs(isa, shape, map, narrows, elements);
+        let MapUnit { map, shape, narrows, elements } = self;
+        map_runs(isa, shape, map, narrows, elements);
+        isa.fence();
+    }
+}
+
+/// Some rows of neighbouring channels.
+struct MapColumns<'p, 'm, M: Map> {
+    map: &'p M,
+    shape: Shape,
+    narrows: &'p [Narrow<Computed<M::Element>>],
+    channels: Range<usize>,
+    rows: Range<usize>,
+    room: Room<'m, Computed<M::Element>>,
+}
+
+impl<M: Map> Job for MapColumns<'_, '_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { map, shape, narrows, channels, rows, mut room } = self;
+        let run = shape.inner();
+        for (j, channel) in channels.clone().enumerate() {
+            room.map_with(j * run..(j + 1) * run, &narrows[channel], M::FIELDS);
         }
+        let (first, stride) = (channels.start * run, shape.channels() * run);
+        columns::map_rows(isa, map, first, stride, rows, channels.len() * run, &room);
         isa.fence();
     }
 }
 
 /// Maps consecutive elements, run by run.
 #[inline(always)]
-fn map_runs<I: Isa, M: Map>(isa: I, shape: Shape, map: &M, narrows: &[M::Channel], elements: Range<usize>) {
+fn map_runs<I: Isa, M: Map>(
+    isa: I,
+    shape: Shape,
+    map: &M,
+    narrows: &[Narrow<Computed<M::Element>>],
+    elements: Range<usize>,
+) {
     let (channels, inner) = (shape.channels(), shape.inner());
     let mut start = elements.start;
-    let (mut channel, mut inside) = (start / inner % channels, start % inner);
+    let (mut channel, mut end) = (start / inner % channels, start / inner * inner);
     while start < elements.end {
-        let end = (start + inner - inside).min(elements.end);
-        sweep::map(isa, map, &narrows[channel], start, end - start);
-        (start, inside) = (end, 0);
-        channel = if channel + 1 == channels { 0 } else { channel + 1 };
+        end = (end + inner).min(elements.end);
+        let next_channel = if channel + 1 == channels { 0 } else { channel + 1 };
+        if start < end {
+            let next = || (end < elements.end).then(|| (&narrows[next_channel], inner.min(elements.end - end)));
+            start = sweep::map(isa, map, &Mapped { channel: &narrows[channel], start, end, run: inner }, next);
+        }
+        channel = next_channel;
     }
 }
 
 /// Maps some channels, from the last position to the first if `backwards`: what was folded last is in the cache still.
-pub fn map_channels<'a, E: Element, M>(
+pub fn map_channels<M: Map>(
     set: InstructionSet,
     shape: Shape,
-    alone: bool,
+    cut: Cut,
     map: &M,
     channels: Range<usize>,
-    narrows: &[Narrow<E::Parameter>],
+    narrows: &[Narrow<Computed<M::Element>>],
     backwards: bool,
-) where
-    M: Map<Channel = Narrow<E::Parameter>> + Redirected<'a, E>,
-{
+) {
+    let in_order = |units: usize, unit: usize| if backwards { units - 1 - unit } else { unit };
+    if cut.columns && shape.inner() < MIN_INNER {
+        let group = (COLUMNS_ROW / (shape.inner() * size_of::<M::Element>())).clamp(1, channels.len().max(1));
+        let width = group * shape.inner();
+        let (in_row, rows) = (channels.len().div_ceil(group), (MAPPED / width).next_multiple_of(columns::ROWS));
+        let units = in_row * shape.outer().div_ceil(rows);
+        return for_each(cut.alone, units, |unit| {
+            let unit = in_order(units, unit);
+            let (row, first) = (unit / in_row * rows, channels.start + unit % in_row * group);
+            let rows = row..(row + rows).min(shape.outer());
+            let channels = first..(first + group).min(channels.end);
+            room::with(width, |room| on(set, MapColumns { map, shape, narrows, channels, rows, room }));
+        });
+    }
     // The elements of these channels in a row lie together; all channels' rows do.
     let all = channels.len() == shape.channels();
     let (rows, row) = if all { (1, shape.len()) } else { (shape.outer(), channels.len() * shape.inner()) };
     let stride = shape.channels() * shape.inner();
     let in_row = row.div_ceil(MAPPED);
     let units = rows * in_row;
-    for_each(alone, units, |unit| {
-        let unit = if backwards { units - 1 - unit } else { unit };
+    for_each(cut.alone, units, |unit| {
+        let unit = in_order(units, unit);
         let (row_of, part) = (unit / in_row, unit % in_row);
         let first = row_of * stride + channels.start * shape.inner();
         let elements = first + part * MAPPED..first + ((part + 1) * MAPPED).min(row);
-        on(set, (MapUnit { map, shape, narrows, elements }, std::marker::PhantomData::<&E>));
+        on(set, MapUnit { map, shape, narrows, elements });
     });
 }

@@ -156,14 +156,53 @@ impl Wide for F64 {
 
     #[inline(always)]
     fn first(self, len: usize) -> Self {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: a vector proves its instructions, and the array holds all lanes.
+        let masks = masks_64(len);
+        // SAFETY: a vector proves its instructions.
         unsafe {
-            store_f64(lanes.as_mut_ptr(), self);
-            lanes[len.min(LANES)..].fill(0.0);
-            load_f64(lanes.as_ptr())
+            Self(
+                _mm256_and_pd(self.0, _mm256_castsi256_pd(masks[0])),
+                _mm256_and_pd(self.1, _mm256_castsi256_pd(masks[1])),
+                _mm256_and_pd(self.2, _mm256_castsi256_pd(masks[2])),
+                _mm256_and_pd(self.3, _mm256_castsi256_pd(masks[3])),
+            )
         }
     }
+}
+
+/// All bits of the first `len < LANES` lanes, of 32 bits each.
+#[inline(always)]
+fn masks_32(len: usize) -> [__m256i; 2] {
+    static BITS: [i32; 2 * LANES] = first_half_set();
+    let of_lane_0 = &BITS[LANES - len.min(LANES)..][..LANES];
+    // SAFETY: there are sixteen, and this is called where the instructions are.
+    unsafe {
+        [_mm256_loadu_si256(of_lane_0.as_ptr().cast()), _mm256_loadu_si256(of_lane_0[8..].as_ptr().cast())]
+    }
+}
+
+/// The same of 64 bits each.
+#[inline(always)]
+fn masks_64(len: usize) -> [__m256i; 4] {
+    let [low, high] = masks_32(len);
+    // SAFETY: this is called where the instructions are.
+    unsafe {
+        [
+            _mm256_cvtepi32_epi64(_mm256_castsi256_si128(low)),
+            _mm256_cvtepi32_epi64(_mm256_extracti128_si256::<1>(low)),
+            _mm256_cvtepi32_epi64(_mm256_castsi256_si128(high)),
+            _mm256_cvtepi32_epi64(_mm256_extracti128_si256::<1>(high)),
+        ]
+    }
+}
+
+const fn first_half_set() -> [i32; 2 * LANES] {
+    let mut bits = [0; 2 * LANES];
+    let mut lane = 0;
+    while lane < LANES {
+        bits[lane] = -1;
+        lane += 1;
+    }
+    bits
 }
 
 /// # Safety
@@ -236,6 +275,34 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn splat_two_f32(self, first: f32, len: usize, then: f32) -> F32 {
+        let masks = masks_32(len);
+        // SAFETY: as above.
+        unsafe {
+            let (first, then) = (_mm256_set1_ps(first), _mm256_set1_ps(then));
+            F32(
+                _mm256_blendv_ps(then, first, _mm256_castsi256_ps(masks[0])),
+                _mm256_blendv_ps(then, first, _mm256_castsi256_ps(masks[1])),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn splat_two_f64(self, first: f64, len: usize, then: f64) -> F64 {
+        let masks = masks_64(len);
+        // SAFETY: as above.
+        unsafe {
+            let (first, then) = (_mm256_set1_pd(first), _mm256_set1_pd(then));
+            F64(
+                _mm256_blendv_pd(then, first, _mm256_castsi256_pd(masks[0])),
+                _mm256_blendv_pd(then, first, _mm256_castsi256_pd(masks[1])),
+                _mm256_blendv_pd(then, first, _mm256_castsi256_pd(masks[2])),
+                _mm256_blendv_pd(then, first, _mm256_castsi256_pd(masks[3])),
+            )
+        }
+    }
+
+    #[inline(always)]
     fn widen(self, v: F32) -> F64 {
         // SAFETY: as above.
         unsafe {
@@ -255,13 +322,16 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_wide_f32(self, from: *const f32) -> F64 {
+        // SAFETY: the caller's.
+        self.widen(unsafe { self.load_f32(from) })
+    }
+
+    #[inline(always)]
     unsafe fn load_part_f32(self, from: *const f32, len: usize) -> F32 {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: as above, and the caller's; the array holds as many.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len.min(LANES));
-            load_f32(lanes.as_ptr())
-        }
+        let masks = masks_32(len);
+        // SAFETY: as above, and the caller's; masked lanes are not read, and the address of none need exist.
+        unsafe { F32(_mm256_maskload_ps(from, masks[0]), _mm256_maskload_ps(from.wrapping_add(8), masks[1])) }
     }
 
     #[inline(always)]
@@ -272,11 +342,11 @@ impl Isa for Avx2 {
 
     #[inline(always)]
     unsafe fn store_part_f32(self, to: *mut f32, v: F32, len: usize) {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: the caller's; the array holds as many.
+        let masks = masks_32(len);
+        // SAFETY: as above, and the caller's; masked lanes are not written.
         unsafe {
-            store_f32(lanes.as_mut_ptr(), v);
-            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, len.min(LANES));
+            _mm256_maskstore_ps(to, masks[0], v.0);
+            _mm256_maskstore_ps(to.wrapping_add(8), masks[1], v.1);
         }
     }
 
@@ -297,11 +367,15 @@ impl Isa for Avx2 {
 
     #[inline(always)]
     unsafe fn load_part_f64(self, from: *const f64, len: usize) -> F64 {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: as above, and the caller's; the array holds as many.
+        let masks = masks_64(len);
+        // SAFETY: as above, and the caller's; masked lanes are not read, and the address of none need exist.
         unsafe {
-            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len.min(LANES));
-            load_f64(lanes.as_ptr())
+            F64(
+                _mm256_maskload_pd(from, masks[0]),
+                _mm256_maskload_pd(from.wrapping_add(4), masks[1]),
+                _mm256_maskload_pd(from.wrapping_add(8), masks[2]),
+                _mm256_maskload_pd(from.wrapping_add(12), masks[3]),
+            )
         }
     }
 
@@ -313,11 +387,13 @@ impl Isa for Avx2 {
 
     #[inline(always)]
     unsafe fn store_part_f64(self, to: *mut f64, v: F64, len: usize) {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: the caller's; the array holds as many.
+        let masks = masks_64(len);
+        // SAFETY: as above, and the caller's; masked lanes are not written.
         unsafe {
-            store_f64(lanes.as_mut_ptr(), v);
-            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, len.min(LANES));
+            _mm256_maskstore_pd(to, masks[0], v.0);
+            _mm256_maskstore_pd(to.wrapping_add(4), masks[1], v.1);
+            _mm256_maskstore_pd(to.wrapping_add(8), masks[2], v.2);
+            _mm256_maskstore_pd(to.wrapping_add(12), masks[3], v.3);
         }
     }
 

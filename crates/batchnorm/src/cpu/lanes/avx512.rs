@@ -167,6 +167,25 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn splat_two_f32(self, first: f32, len: usize, then: f32) -> F32 {
+        // SAFETY: as above.
+        F32(unsafe { _mm512_mask_blend_ps(first_lanes(len), _mm512_set1_ps(then), _mm512_set1_ps(first)) })
+    }
+
+    #[inline(always)]
+    fn splat_two_f64(self, first: f64, len: usize, then: f64) -> F64 {
+        let mask = first_lanes(len);
+        // SAFETY: as above.
+        unsafe {
+            let (first, then) = (_mm512_set1_pd(first), _mm512_set1_pd(then));
+            F64(
+                _mm512_mask_blend_pd(mask as u8, then, first),
+                _mm512_mask_blend_pd((mask >> 8) as u8, then, first),
+            )
+        }
+    }
+
+    #[inline(always)]
     fn widen(self, v: F32) -> F64 {
         // SAFETY: as above.
         unsafe {
@@ -178,6 +197,12 @@ impl Isa for Avx512 {
     unsafe fn load_f32(self, from: *const f32) -> F32 {
         // SAFETY: as above, and the caller's.
         F32(unsafe { _mm512_loadu_ps(from) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_wide_f32(self, from: *const f32) -> F64 {
+        // SAFETY: as above, and the caller's. Two loads: taking a register apart costs more.
+        unsafe { F64(_mm512_cvtps_pd(_mm256_loadu_ps(from)), _mm512_cvtps_pd(_mm256_loadu_ps(from.add(8)))) }
     }
 
     #[inline(always)]

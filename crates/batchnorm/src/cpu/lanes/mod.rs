@@ -16,7 +16,8 @@ pub mod portable;
 use std::ops::{Add, Mul, Sub};
 
 use super::narrow::Narrow;
-use crate::{Real, scratch};
+use crate::Real;
+use crate::scratch::{self, Scratch};
 
 /// Numbers of a vector.
 pub const LANES: usize = 16;
@@ -53,6 +54,10 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn splat_f32(self, value: f32) -> Self::F32;
     /// The same number in every lane.
     fn splat_f64(self, value: f64) -> Self::F64;
+    /// `first` in the first `len < LANES` lanes, `then` in the others.
+    fn splat_two_f32(self, first: f32, len: usize, then: f32) -> Self::F32;
+    /// As for f32.
+    fn splat_two_f64(self, first: f64, len: usize, then: f64) -> Self::F64;
     /// Exact.
     fn widen(self, v: Self::F32) -> Self::F64;
 
@@ -62,6 +67,12 @@ pub trait Isa: Copy + Send + Sync + 'static {
     ///
     /// They can be read.
     unsafe fn load_f32(self, from: *const f32) -> Self::F32;
+    /// [`LANES`] numbers at `from`, in f64.
+    ///
+    /// # Safety
+    ///
+    /// They can be read.
+    unsafe fn load_wide_f32(self, from: *const f32) -> Self::F64;
     /// `len < LANES` numbers at `from`, then zeros.
     ///
     /// # Safety
@@ -128,12 +139,18 @@ pub trait Isa: Copy + Send + Sync + 'static {
 /// An element type that vectors are made of: how a tensor's elements become [`Vector`]s and back.
 pub trait Lanes: Copy + Send + Sync + 'static {
     /// What the maps compute in.
-    type Computed: Real;
+    type Computed: Real + Lanes + Scratch;
     /// Vectors of it.
     type V<I: Isa>: Vector<Self::Computed>;
 
+    /// Numbers of the type that maps compute in are no others in these vectors.
+    fn of_computed<I: Isa>(v: <Self::Computed as Lanes>::V<I>) -> Self::V<I>;
+
     /// The same number in every lane.
     fn splat<I: Isa>(isa: I, value: Self::Computed) -> Self::V<I>;
+
+    /// `first` in the first `len < LANES` lanes, `then` in the others.
+    fn splat_two<I: Isa>(isa: I, first: Self::Computed, len: usize, then: Self::Computed) -> Self::V<I>;
 
     /// In f64. Exact.
     fn widen_lanes<I: Isa>(isa: I, v: Self::V<I>) -> I::F64;
@@ -144,6 +161,13 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     ///
     /// They can be read.
     unsafe fn load<I: Isa>(isa: I, from: *const Self) -> Self::V<I>;
+
+    /// [`LANES`] elements, in f64.
+    ///
+    /// # Safety
+    ///
+    /// They can be read.
+    unsafe fn load_wide<I: Isa>(isa: I, from: *const Self) -> I::F64;
 
     /// `len < LANES` elements, then zeros.
     ///
@@ -178,15 +202,25 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 }
 
 macro_rules! lanes {
-    ($type:ty, $vector:ident, $splat:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident,
-     $stream:ident, |$isa:ident, $v:ident| $widen:expr) => {
+    ($type:ty, $vector:ident, $splat:ident, $splat_two:ident, $load:ident, $load_wide:ident,
+     $load_part:ident, $store:ident, $store_part:ident, $stream:ident, |$isa:ident, $v:ident| $widen:expr) => {
         impl Lanes for $type {
             type Computed = $type;
             type V<I: Isa> = I::$vector;
 
             #[inline(always)]
+            fn of_computed<I: Isa>(v: Self::V<I>) -> Self::V<I> {
+                v
+            }
+
+            #[inline(always)]
             fn splat<I: Isa>(isa: I, value: Self) -> Self::V<I> {
                 isa.$splat(value)
+            }
+
+            #[inline(always)]
+            fn splat_two<I: Isa>(isa: I, first: Self, len: usize, then: Self) -> Self::V<I> {
+                isa.$splat_two(first, len, then)
             }
 
             #[inline(always)]
@@ -202,6 +236,12 @@ macro_rules! lanes {
             unsafe fn load<I: Isa>(isa: I, from: *const Self) -> Self::V<I> {
                 // SAFETY: the caller's.
                 unsafe { isa.$load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_wide<I: Isa>(isa: I, from: *const Self) -> I::F64 {
+                // SAFETY: the caller's.
+                unsafe { isa.$load_wide(from) }
             }
 
             #[inline(always)]
@@ -231,6 +271,29 @@ macro_rules! lanes {
     };
 }
 
-lanes!(f32, F32, splat_f32, load_f32, load_part_f32, store_f32, store_part_f32, stream_f32, |isa, v| isa
-    .widen(v));
-lanes!(f64, F64, splat_f64, load_f64, load_part_f64, store_f64, store_part_f64, stream_f64, |_isa, v| v);
+lanes!(
+    f32,
+    F32,
+    splat_f32,
+    splat_two_f32,
+    load_f32,
+    load_wide_f32,
+    load_part_f32,
+    store_f32,
+    store_part_f32,
+    stream_f32,
+    |isa, v| isa.widen(v)
+);
+lanes!(
+    f64,
+    F64,
+    splat_f64,
+    splat_two_f64,
+    load_f64,
+    load_f64,
+    load_part_f64,
+    store_f64,
+    store_part_f64,
+    stream_f64,
+    |_isa, v| v
+);

@@ -101,6 +101,13 @@ unsafe fn store<P: Real>(to: *mut P, v: &Array<P>, len: usize) {
     unsafe { std::ptr::copy_nonoverlapping(v.0.as_ptr(), to, len.min(LANES)) };
 }
 
+#[inline(always)]
+fn splat_two<P: Real>(first: P, len: usize, then: P) -> Array<P> {
+    let mut lanes = [then; LANES];
+    lanes[..len.min(LANES)].fill(first);
+    Array(lanes)
+}
+
 impl Isa for Portable {
     type F32 = Array<f32>;
     type F64 = Array<f64>;
@@ -116,6 +123,16 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
+    fn splat_two_f32(self, first: f32, len: usize, then: f32) -> Array<f32> {
+        splat_two(first, len, then)
+    }
+
+    #[inline(always)]
+    fn splat_two_f64(self, first: f64, len: usize, then: f64) -> Array<f64> {
+        splat_two(first, len, then)
+    }
+
+    #[inline(always)]
     fn widen(self, v: Array<f32>) -> Array<f64> {
         Array(v.0.map(f64::from))
     }
@@ -124,6 +141,12 @@ impl Isa for Portable {
     unsafe fn load_f32(self, from: *const f32) -> Array<f32> {
         // SAFETY: the caller's.
         unsafe { load(from, LANES) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_wide_f32(self, from: *const f32) -> Self::F64 {
+        // SAFETY: the caller's.
+        self.widen(unsafe { self.load_f32(from) })
     }
 
     #[inline(always)]
