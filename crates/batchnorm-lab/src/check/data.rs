@@ -124,7 +124,8 @@ impl<E: Element> Data<E> {
 
     /// A gate compares z with 0, where rounding may fall on either side: there dy is 0, so that dz is 0 on both.
     fn keep_gates_from_zero(&mut self) {
-        if self.work != Work::Backward || self.activation == Activation::None {
+        let backward = matches!(self.work, Work::Backward | Work::BackwardFixed);
+        if !backward || self.activation == Activation::None {
             return;
         }
         let (inner, channels) = (self.shape.inner(), self.shape.channels());

@@ -12,7 +12,7 @@
 //! | variance | relative to variance | f + 16 u r |
 //! | mean | in deviations, 1 / rstd | f + 16 u r |
 //! | y in training | RMS of the difference, relative to that of gamma, beta and addend | m + f + 16 u r |
-//! | y in evaluation | the same: the statistics are given | m; in f32 m + 16 u r, as the mean is two floats |
+//! | y in evaluation | the same: the statistics are given | m; in f32 m + 16 u r, as the mean is a float and a rest |
 //! | sum(dz), sum(dz xhat) | relative to sum(abs(dz)), sum(abs(dz) (1 + abs(xhat))) | f + 16 u r |
 //! | dx | RMS of the difference, relative to that of gamma rstd dz | m + f + 16 u r |
 //! | d_addend | as dx, relative to dz | 0: it is dy or 0 |
@@ -75,7 +75,7 @@ impl Judge {
                 measurements.push(self.y(found));
             }
             Work::Eval | Work::EvalInPlace => measurements.push(self.y(found)),
-            Work::Backward => {
+            Work::Backward | Work::BackwardFixed => {
                 self.sums(found, &mut measurements);
                 self.gradients(found, &mut measurements);
             }

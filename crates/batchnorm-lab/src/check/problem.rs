@@ -13,6 +13,8 @@ named! {
         Forward = "forward",
         /// Both gradient sums and the input's gradient.
         Backward = "backward",
+        /// The same where the statistics were given: x is not read but for the sums.
+        BackwardFixed = "backward-fixed",
         /// The output by given statistics.
         Eval = "eval",
         /// Statistics and output, over the input.
@@ -73,7 +75,7 @@ pub struct Problem {
 }
 
 /// Of problems with these numbers, there is one for each work, type and layout.
-pub(super) const CYCLE: u64 = 20;
+pub(super) const CYCLE: u64 = 24;
 
 /// Elements of a problem, at most; of one in eight, more.
 const MOST: usize = 1 << 16;
@@ -97,9 +99,9 @@ impl Problem {
     /// Problem `number` of a seed.
     pub fn draw(seed: u64, number: u64) -> Self {
         let mut stream = Stream::new(seed, Purpose::Problem { number });
-        let work = Work::ALL[(number % 5) as usize];
-        let dtype = Dtype::ALL[(number / 5 % 2) as usize];
-        let layout = Layout::ALL[(number / 10 % 2) as usize];
+        let work = Work::ALL[(number % 6) as usize];
+        let dtype = Dtype::ALL[(number / 6 % 2) as usize];
+        let layout = Layout::ALL[(number / 12 % 2) as usize];
         let extents = extents(&mut stream);
         let activation = match stream.happens(0.5) {
             true => Activation::None,
@@ -133,7 +135,7 @@ impl Problem {
         batchnorm::Problem {
             operation: match self.work {
                 Work::Forward | Work::ForwardInPlace => batchnorm::Operation::Forward,
-                Work::Backward => batchnorm::Operation::Backward,
+                Work::Backward | Work::BackwardFixed => batchnorm::Operation::Backward,
                 Work::Eval | Work::EvalInPlace => batchnorm::Operation::Evaluation,
             },
             shape: self.extents.shape(self.layout),

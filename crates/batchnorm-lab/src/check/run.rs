@@ -68,14 +68,20 @@ pub(super) fn compute<E: Element>(kernels: &dyn Kernels<E>, data: &Data<E>) -> C
             kernels.normalize_in_place(&data.given, epilogue, whole(data, &mut y));
             computed.y = y.get().to_vec();
         }
-        Work::Backward => {
+        Work::Backward | Work::BackwardFixed => {
             let (mut dx, mut d_addend) = (unwritten(), unwritten());
             let added = data.activation == Activation::AddRelu;
             let wanted = added.then(|| whole(data, &mut d_addend));
             let (dy, count) = (data.view("dy", &data.dy), data.count() as u64);
             computed.sums = vec![GradientSums { dy: f64::NAN, dy_xhat: f64::NAN }; channels];
             let sums = &mut computed.sums;
-            kernels.backward(&data.given, count, x, dy, data.gate(), whole(data, &mut dx), wanted, sums);
+            let (gate, out) = (data.gate(), whole(data, &mut dx));
+            if data.work == Work::Backward {
+                kernels.backward(&data.given, count, x, dy, gate, out, wanted, sums);
+            } else {
+                kernels.gradient_sums(&data.given, Some(x), dy, gate, sums);
+                kernels.input_gradient(&data.given, None, dy, gate, out, wanted);
+            }
             computed.dx = dx.get().to_vec();
             computed.d_addend = if added { d_addend.get().to_vec() } else { Vec::new() };
         }
