@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::{Add, Mul, Sub};
 
-use super::{Isa, LANES, Vector, Wide};
+use super::{Isa, Vector, Wide};
 
 /// Proof that the processor has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
@@ -172,11 +172,13 @@ impl Wide for F64 {
 /// All bits of the first `len < LANES` lanes, of 32 bits each.
 #[inline(always)]
 fn masks_32(len: usize) -> [__m256i; 2] {
-    static BITS: [i32; 2 * LANES] = first_half_set();
-    let of_lane_0 = &BITS[LANES - len.min(LANES)..][..LANES];
-    // SAFETY: there are sixteen, and this is called where the instructions are.
+    // SAFETY: this is called where the instructions are.
     unsafe {
-        [_mm256_loadu_si256(of_lane_0.as_ptr().cast()), _mm256_loadu_si256(of_lane_0[8..].as_ptr().cast())]
+        let len = _mm256_set1_epi32(len as i32);
+        [
+            _mm256_cmpgt_epi32(len, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+            _mm256_cmpgt_epi32(len, _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15)),
+        ]
     }
 }
 
@@ -193,16 +195,6 @@ fn masks_64(len: usize) -> [__m256i; 4] {
             _mm256_cvtepi32_epi64(_mm256_extracti128_si256::<1>(high)),
         ]
     }
-}
-
-const fn first_half_set() -> [i32; 2 * LANES] {
-    let mut bits = [0; 2 * LANES];
-    let mut lane = 0;
-    while lane < LANES {
-        bits[lane] = -1;
-        lane += 1;
-    }
-    bits
 }
 
 /// # Safety
