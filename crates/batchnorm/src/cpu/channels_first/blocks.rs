@@ -37,11 +37,6 @@ impl Blocks {
         Self { shape, rows: (BLOCK / inner).max(1), pieces: inner.div_ceil(piece), piece }
     }
 
-    /// The elements of a channel in a row.
-    pub fn run(&self) -> usize {
-        self.shape.inner()
-    }
-
     /// The number of blocks of a channel.
     pub fn count(&self) -> usize {
         self.shape.outer().div_ceil(self.rows) * self.pieces

@@ -1,106 +1,133 @@
-//! A block of a few neighbouring channels whose runs are short: a vector of columns after the other, across the ends of runs.
+//! Neighbouring channels whose runs are short: a vector of columns after the other, across the ends of runs.
 //!
 //! The elements of the channels in a row lie together. Position `p` of channel `c` is column `c inner + p` in every row:
 //!
 //! ```text
-//! for each 4 rows, for each 16 columns:    map 4 x 16 elements;    fold 4 x 16 elements into the sums of 16 columns
-//! for each channel of what was folded:     add up the sums of its columns
+//! for each group of channels:
+//!     for each 4 rows, for each 16 columns:    fold 4 x 16 elements into the sums of 16 columns
+//!     for each channel:                        add up the sums of its columns; its coefficients, for each column
+//!     for each 4 rows, for each 16 columns:    map 4 x 16 elements
 //! ```
 //!
-//! So there are no parts of vectors but at the end of a row, and what each column needs is read once for four rows.
+//! So there are no parts of vectors but at the end of a row, and what each column needs is read once for four rows. A group
+//! fits the second-level cache, so that nothing is gained by a map beside the next group's fold.
 
 use std::ops::Range;
 
+use super::super::dispatch::{InstructionSet, Job, on};
 use super::super::lanes::{Isa, LANES};
-use super::blocks::Block;
+use super::super::narrow::Narrow;
+use super::blocks::{Block, Blocks};
 use super::folds::Folded;
-use super::room::{Computed, Kept, Known, Room};
+use super::room::{self, Computed, FoldRoom, Kept, Known, MapRoom};
 use super::sweep::{Map, Sums};
+use crate::Shape;
 
 /// Rows that are taken at once.
 pub const ROWS: usize = 4;
 
-/// Folds a block of the channels `folded` into `totals`, and maps that of the channels `mapped`, of which `room` knows the
-/// coefficients. Either may be none.
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a fold and a map")]
-pub fn block<I: Isa, F: Folded, M: Map<Element = F::Element>>(
-    isa: I,
-    block: &Block,
-    fold: &F,
-    folded: &Range<usize>,
-    totals: &mut [F::Total],
-    map: &M,
-    mapped: &Range<usize>,
-    room: &mut Room<'_, Computed<F::Element>>,
-) {
-    open(block, fold, folded, room);
-    let (width, mapped_width) = (folded.len() * block.run(), mapped.len() * block.run());
-    let mut row = block.rows.start;
-    while row < block.rows.end {
-        let rows = at_once(row, &block.rows);
-        let (from, to) = (block.start(row, folded.start), block.start(row, mapped.start));
-        if rows == ROWS {
-            both::<I, F, M, ROWS>(isa, block, fold, from, width, map, to, mapped_width, room);
-        } else {
-            both::<I, F, M, 1>(isa, block, fold, from, width, map, to, mapped_width, room);
-        }
-        row += rows;
-    }
-    close(isa, block, fold, folded, totals, room);
-}
-
 /// Folds a block of a few channels into `totals`.
-#[inline(always)]
-pub fn fold_block<I: Isa, F: Folded>(
-    isa: I,
-    block: &Block,
+pub fn fold<F: Folded>(
+    set: InstructionSet,
     fold: &F,
-    folded: &Range<usize>,
+    blocks: &Blocks,
+    block: usize,
+    channels: Range<usize>,
     totals: &mut [F::Total],
-    room: &mut Room<'_, Computed<F::Element>>,
 ) {
-    open(block, fold, folded, room);
-    let width = folded.len() * block.run();
-    let mut row = block.rows.start;
-    while row < block.rows.end {
-        let rows = at_once(row, &block.rows);
-        let from = block.start(row, folded.start);
-        let (known, kept) = room.folded(width);
-        if rows == ROWS {
-            fold_columns::<I, F, ROWS>(isa, fold, from, block.row(), 0..width, known, kept);
-        } else {
-            fold_columns::<I, F, 1>(isa, fold, from, block.row(), 0..width, known, kept);
-        }
-        row += rows;
-    }
-    close(isa, block, fold, folded, totals, room);
+    let block = blocks.get(block);
+    room::to_fold(channels.len() * block.run(), |room| on(set, Fold { fold, block, channels, totals, room }));
 }
 
-/// Maps some rows of the `width` columns that begin at `first` in the first row, rows of `stride`. `room` knows their coefficients.
-#[inline(always)]
-pub fn map_rows<I: Isa, M: Map>(
-    isa: I,
+/// Maps some rows of a few channels, whose coefficients are `narrows`.
+pub fn map<M: Map>(
+    set: InstructionSet,
     map: &M,
-    first: usize,
-    stride: usize,
+    shape: Shape,
+    narrows: &[Narrow<Computed<M::Element>>],
+    channels: Range<usize>,
     rows: Range<usize>,
-    width: usize,
-    room: &Room<'_, Computed<M::Element>>,
 ) {
-    let known = room.mapped(width);
-    let mut row = rows.start;
-    while row < rows.end {
-        let at_once = at_once(row, &rows);
-        let to = first + row * stride;
-        if at_once == ROWS && begin_alike::<M, ROWS>(map, to, stride, width) {
-            map_columns::<I, M, ROWS>(isa, map, to, stride, width, known);
-        } else {
-            for row in 0..at_once {
-                map_columns::<I, M, 1>(isa, map, to + row * stride, stride, width, known);
+    let width = channels.len() * shape.inner();
+    room::to_map(width, |room| on(set, Mapping { map, shape, narrows, first: channels.start, rows, room }));
+}
+
+struct Fold<'p, 'm, F: Folded> {
+    fold: &'p F,
+    block: Block,
+    channels: Range<usize>,
+    totals: &'p mut [F::Total],
+    room: FoldRoom<'m, Computed<F::Element>>,
+}
+
+impl<F: Folded> Job for Fold<'_, '_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { fold, block, channels, totals, mut room } = self;
+        let run = block.run();
+        for (j, c) in channels.clone().enumerate() {
+            let channel = fold.channel(c, &block);
+            room.open(j * run..(j + 1) * run, F::centre(&channel), F::narrow(&channel));
+        }
+        let (known, mut kept) = room.parts();
+        let mut row = block.rows.start;
+        while row < block.rows.end {
+            let (rows, from) = (at_once(row, &block.rows), block.start(row, channels.start));
+            if rows == ROWS {
+                fold_columns::<I, F, ROWS>(isa, fold, from, block.row(), &known, &mut kept);
+            } else {
+                fold_columns::<I, F, 1>(isa, fold, from, block.row(), &known, &mut kept);
+            }
+            row += rows;
+        }
+        for (j, c) in channels.enumerate() {
+            let mut lanes = Sums::zero(isa);
+            let mut i = 0;
+            while i < run {
+                let part = kept.load(isa, j * run + i, (run - i < LANES).then_some(run - i));
+                lanes = Sums { sum: lanes.sum + part.sum, products: lanes.products + part.products };
+                i += LANES;
+            }
+            totals[j] = F::merge(totals[j], fold.total(isa, &fold.channel(c, &block), &lanes, c, &block));
+        }
+    }
+}
+
+struct Mapping<'p, 'm, M: Map> {
+    map: &'p M,
+    shape: Shape,
+    narrows: &'p [Narrow<Computed<M::Element>>],
+    /// The first channel.
+    first: usize,
+    rows: Range<usize>,
+    room: MapRoom<'m, Computed<M::Element>>,
+}
+
+impl<M: Map> Job for Mapping<'_, '_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { map, shape, narrows, first, rows, mut room } = self;
+        let run = shape.inner();
+        for (j, narrow) in narrows.iter().enumerate() {
+            room.open(j * run..(j + 1) * run, narrow, M::FIELDS);
+        }
+        let (known, width, stride) = (room.known(), narrows.len() * run, shape.channels() * run);
+        let mut row = rows.start;
+        while row < rows.end {
+            let (at_once, to) = (at_once(row, &rows), row * stride + first * run);
+            if at_once == ROWS && begin_alike::<M, ROWS>(map, to, stride, width) {
+                map_columns::<I, M, ROWS>(isa, map, to, stride, width, known);
+                row += ROWS;
+            } else {
+                map_columns::<I, M, 1>(isa, map, to, stride, width, known);
+                row += 1;
             }
         }
-        row += at_once;
+        isa.fence();
     }
 }
 
@@ -108,93 +135,6 @@ pub fn map_rows<I: Isa, M: Map>(
 #[inline(always)]
 fn at_once(row: usize, rows: &Range<usize>) -> usize {
     if rows.end - row >= ROWS { ROWS } else { 1 }
-}
-
-#[inline(always)]
-fn open<F: Folded>(block: &Block, fold: &F, folded: &Range<usize>, room: &mut Room<'_, Computed<F::Element>>) {
-    for (j, c) in folded.clone().enumerate() {
-        let channel = fold.channel(c, block);
-        room.open(j * block.run()..(j + 1) * block.run(), F::centre(&channel), F::narrow(&channel));
-    }
-}
-
-#[inline(always)]
-fn close<I: Isa, F: Folded>(
-    isa: I,
-    block: &Block,
-    fold: &F,
-    folded: &Range<usize>,
-    totals: &mut [F::Total],
-    room: &mut Room<'_, Computed<F::Element>>,
-) {
-    let run = block.run();
-    let (_, kept) = room.folded(folded.len() * run);
-    for (j, c) in folded.clone().enumerate() {
-        let mut lanes = Sums::zero(isa);
-        let mut i = 0;
-        while i < run {
-            let part = kept.load(isa, j * run + i, (run - i < LANES).then_some(run - i));
-            lanes = Sums { sum: lanes.sum + part.sum, products: lanes.products + part.products };
-            i += LANES;
-        }
-        totals[j] = F::merge(totals[j], fold.total(isa, &fold.channel(c, block), &lanes, c, block));
-    }
-}
-
-/// `N` rows: a fold of the `width` columns from `from` on, and a map of the `mapped` columns from `to` on.
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a fold and a map")]
-fn both<I: Isa, F: Folded, M: Map<Element = F::Element>, const N: usize>(
-    isa: I,
-    block: &Block,
-    fold: &F,
-    from: usize,
-    width: usize,
-    map: &M,
-    to: usize,
-    mapped: usize,
-    room: &mut Room<'_, Computed<F::Element>>,
-) {
-    let stride = block.row();
-    let alike = begin_alike::<M, N>(map, to, stride, mapped);
-    let head = if alike { map.until_line(to, mapped).min(mapped) } else { 0 };
-    // Whole vectors of both.
-    let len = if alike { width.min(mapped - head) / LANES * LANES } else { 0 };
-    if len > 0 {
-        let known = room.mapped(mapped);
-        if head > 0 {
-            map_part::<I, M, N>(isa, map, to, stride, head, known.run(0, head));
-        }
-        // Known of both at once.
-        let (known_of_map, (known, mut kept)) = room.both(head, len);
-        let folds: [F; N] = rows(
-            #[inline(always)]
-            |row| fold.run(from + row * stride, len),
-        );
-        let maps: [M; N] = rows(
-            #[inline(always)]
-            |row| map.run(to + head + row * stride, len),
-        );
-        let mut i = 0;
-        while i + LANES <= len {
-            fold_step(isa, &folds, &known, &mut kept, i, None);
-            map_step(isa, &maps, &known_of_map, i, None);
-            i += LANES;
-        }
-    }
-    let done = if len > 0 { head + len } else { 0 };
-    if mapped > done {
-        let known = room.mapped(mapped).run(done, mapped - done);
-        if alike {
-            map_columns::<I, M, N>(isa, map, to + done, stride, mapped - done, known);
-        } else {
-            for row in 0..N {
-                map_columns::<I, M, 1>(isa, map, to + row * stride, stride, mapped, known);
-            }
-        }
-    }
-    let (known, kept) = room.folded(width);
-    fold_columns::<I, F, N>(isa, fold, from, stride, len..width, known, kept);
 }
 
 #[inline(always)]
@@ -235,6 +175,31 @@ fn fold_step<I: Isa, F: Folded, const N: usize>(
     kept.store(isa, i, sums, len);
 }
 
+/// Folds the columns of `N` rows, the first of which has column 0 at `from`.
+#[inline(always)]
+fn fold_columns<I: Isa, F: Folded, const N: usize>(
+    isa: I,
+    fold: &F,
+    from: usize,
+    stride: usize,
+    known: &Known<'_, Computed<F::Element>>,
+    kept: &mut Kept<'_>,
+) {
+    let len = kept.len();
+    let folds: [F; N] = rows(
+        #[inline(always)]
+        |row| fold.run(from + row * stride, len),
+    );
+    let mut i = 0;
+    while i + LANES <= len {
+        fold_step(isa, &folds, known, kept, i, None);
+        i += LANES;
+    }
+    if i < len {
+        fold_step(isa, &folds, known, kept, i, Some(len - i));
+    }
+}
+
 #[inline(always)]
 fn map_step<I: Isa, M: Map, const N: usize>(
     isa: I,
@@ -255,32 +220,6 @@ fn map_step<I: Isa, M: Map, const N: usize>(
     );
     for (map, values) in maps.iter().zip(values) {
         map.write(isa, i, values, len);
-    }
-}
-
-/// Folds some columns of `N` rows, the first of which has column 0 at `from`.
-#[inline(always)]
-fn fold_columns<I: Isa, F: Folded, const N: usize>(
-    isa: I,
-    fold: &F,
-    from: usize,
-    stride: usize,
-    columns: Range<usize>,
-    known: Known<'_, Computed<F::Element>>,
-    mut kept: Kept<'_>,
-) {
-    let len = columns.end;
-    let folds: [F; N] = rows(
-        #[inline(always)]
-        |row| fold.run(from + row * stride, len),
-    );
-    let mut i = columns.start;
-    while i + LANES <= len {
-        fold_step(isa, &folds, &known, &mut kept, i, None);
-        i += LANES;
-    }
-    if i < len {
-        fold_step(isa, &folds, &known, &mut kept, i, Some(len - i));
     }
 }
 

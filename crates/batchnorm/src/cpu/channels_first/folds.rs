@@ -58,13 +58,17 @@ pub trait Folded: Fold {
 #[derive(Clone, Copy)]
 pub struct FoldMoments<'a, E> {
     x: Source<'a, E>,
-    /// 1, which the compiler does not know.
     one: f64,
+}
+
+/// 1, which the compiler does not know.
+fn one() -> f64 {
+    std::hint::black_box(1.0)
 }
 
 impl<'a, E: Element> FoldMoments<'a, E> {
     pub fn new(x: Source<'a, E>) -> Self {
-        Self { x, one: std::hint::black_box(1.0) }
+        Self { x, one: one() }
     }
 }
 
@@ -194,10 +198,17 @@ impl<E: Element> FoldMoments<'_, E> {
 /// Sums of dz, and of dz (x - mean) where x is there.
 #[derive(Clone, Copy)]
 pub struct FoldGradients<'a, E, G> {
-    pub coefficients: &'a [Coefficients],
-    pub x: Option<Source<'a, E>>,
-    pub dy: Source<'a, E>,
-    pub gate: G,
+    coefficients: &'a [Coefficients],
+    x: Option<Source<'a, E>>,
+    dy: Source<'a, E>,
+    gate: G,
+    one: f64,
+}
+
+impl<'a, E: Element, G> FoldGradients<'a, E, G> {
+    pub fn new(coefficients: &'a [Coefficients], x: Option<Source<'a, E>>, dy: Source<'a, E>, gate: G) -> Self {
+        Self { coefficients, x, dy, gate, one: one() }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -210,6 +221,7 @@ pub struct GradientChannel<P> {
 #[derive(Clone, Copy)]
 pub struct GradientConstants<V, W> {
     mean: W,
+    one: W,
     affine: Affine<V>,
 }
 
@@ -228,6 +240,7 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
     fn constants<I: Isa>(&self, isa: I, channel: &Self::Channel) -> Self::Constants<I> {
         GradientConstants {
             mean: isa.splat_f64(channel.mean),
+            one: isa.splat_f64(self.one),
             affine: Affine::new(
                 #[inline(always)]
                 |field| E::splat(isa, channel.narrow.fields()[field]),
@@ -243,7 +256,11 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
         i: usize,
         len: Option<usize>,
     ) -> Self::Constants<I> {
-        GradientConstants { mean: columns.centre(isa, i, len), affine: columns.affine::<I, E>(isa, i, len) }
+        GradientConstants {
+            mean: columns.centre(isa, i, len),
+            one: isa.splat_f64(self.one),
+            affine: columns.affine::<I, E>(isa, i, len),
+        }
     }
 
     #[inline(always)]
@@ -265,7 +282,7 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
             // A closed gate with a slope: zeros beyond the run stay zeros, but -0.
             dz = dz.first(len);
         }
-        sums.sum = sums.sum + dz;
+        sums.sum = dz.mul_add(of.one, sums.sum);
         if let Some(x) = &self.x {
             let mut deviation = x.load_wide(isa, i, len) - of.mean;
             if let Some(len) = len {

@@ -94,7 +94,7 @@ fn gradient_sums<E: Element>(
         sums: &mut [GradientSums],
     ) {
         let (shape, x) = (dy.shape(), x.map(|x| Source::new(x.data())));
-        let fold = FoldGradients { coefficients, x, dy: Source::new(dy.data()), gate };
+        let fold = FoldGradients::new(coefficients, x, Source::new(dy.data()), gate);
         ways::fold_channels(set, shape, cut::<E>(shape, 2), &fold, 0..shape.channels(), |channel, total| {
             sums[channel] = total;
         });
@@ -278,12 +278,12 @@ fn backward<E: Element>(
     let cut = cut::<E>(shape, 2);
     match Rectified::of_gate(gate) {
         None => {
-            let fold = FoldGradients { coefficients, x: Some(x), dy, gate: Plain };
+            let fold = FoldGradients::new(coefficients, Some(x), dy, Plain);
             let map = MapGradient { x: Some(x), dy, gate: Plain, dx, d_addend };
             ways::fold_and_map(set, shape, cut, &pass, &fold, &map);
         }
         Some(gate) => {
-            let fold = FoldGradients { coefficients, x: Some(x), dy, gate };
+            let fold = FoldGradients::new(coefficients, Some(x), dy, gate);
             let map = MapGradient { x: Some(x), dy, gate, dx, d_addend };
             ways::fold_and_map(set, shape, cut, &pass, &fold, &map);
         }

@@ -16,23 +16,23 @@ pub type Computed<E> = <E as Element>::Parameter;
 /// Coefficients of an affine map: mean, scale, beta.
 pub const AFFINE: usize = 3;
 
-/// Memory for the columns of a group.
-pub struct Room<'m, P> {
+/// Memory for columns that are folded.
+pub struct FoldRoom<'m, P> {
     width: usize,
-    /// What columns are folded about, field after field of `width`: the shift or the mean, then sums, then sums of products.
+    /// Field after field of `width`: what columns are folded about, then sums, then sums of products.
     wide: &'m mut [f64],
-    /// The coefficients of what is folded, then of what is mapped, field after field.
+    /// Their coefficients, field after field.
     narrow: &'m mut [P],
 }
 
-/// Calls `job` with room for `width` columns, in memory that this thread keeps.
-pub fn with<P: Real + Scratch, R>(width: usize, job: impl FnOnce(Room<'_, P>) -> R) -> R {
+/// Calls `job` with room to fold `width` columns, in memory that this thread keeps.
+pub fn to_fold<P: Real + Scratch, R>(width: usize, job: impl FnOnce(FoldRoom<'_, P>) -> R) -> R {
     scratch::with_any(3 * width, 0.0, |wide| {
-        scratch::with_any(2 * FIELDS * width, P::ZERO, |narrow| job(Room { width, wide, narrow }))
+        scratch::with_any(AFFINE * width, P::ZERO, |narrow| job(FoldRoom { width, wide, narrow }))
     })
 }
 
-impl<P: Real + Lanes> Room<'_, P> {
+impl<P: Real + Lanes> FoldRoom<'_, P> {
     /// Begins to fold columns about `centre`.
     #[inline(always)]
     pub fn open(&mut self, columns: Range<usize>, centre: f64, narrow: Option<&Narrow<P>>) {
@@ -42,38 +42,43 @@ impl<P: Real + Lanes> Room<'_, P> {
         sums[columns.clone()].fill(0.0);
         products[columns.clone()].fill(0.0);
         if let Some(narrow) = narrow {
-            fill(&mut self.narrow[..FIELDS * self.width], self.width, columns, narrow, AFFINE);
+            fill(self.narrow, self.width, columns, narrow, AFFINE);
         }
     }
 
-    /// The coefficients of columns that are to be mapped: the first `fields`.
+    /// What is known of the columns, and their sums.
     #[inline(always)]
-    pub fn map_with(&mut self, columns: Range<usize>, narrow: &Narrow<P>, fields: usize) {
-        fill(&mut self.narrow[FIELDS * self.width..], self.width, columns, narrow, fields);
-    }
-
-    /// What is folded: the first `len` columns.
-    #[inline(always)]
-    pub fn folded(&mut self, len: usize) -> (Known<'_, P>, Kept<'_>) {
-        self.both(0, len).1
-    }
-
-    /// Of what is mapped, the `len` columns from `head` on; of what is folded, the first `len`.
-    #[inline(always)]
-    pub fn both(&mut self, head: usize, len: usize) -> (Known<'_, P>, (Known<'_, P>, Kept<'_>)) {
-        let (of_fold, of_map) = self.narrow.split_at(FIELDS * self.width);
+    pub fn parts(&mut self) -> (Known<'_, P>, Kept<'_>) {
         let (centres, sums) = self.wide.split_at_mut(self.width);
         let (sums, products) = sums.split_at_mut(self.width);
-        let known = Known { centre: Source::new(&centres[..len]), fields: fields(of_fold, self.width, len) };
-        let mapped = Known { centre: Source::new(&[]), fields: fields(of_map, self.width, head + len) };
-        let kept = Kept { sums: Own::new(&mut sums[..len]), products: Own::new(&mut products[..len]) };
-        (mapped.run(head, len), (known, kept))
+        let known = Known { centre: Source::new(centres), fields: fields(self.narrow, self.width) };
+        (known, Kept { sums: Own::new(sums), products: Own::new(products), len: self.width })
+    }
+}
+
+/// Memory for columns that are mapped.
+pub struct MapRoom<'m, P> {
+    width: usize,
+    /// Their coefficients, field after field of `width`.
+    narrow: &'m mut [P],
+}
+
+/// Calls `job` with room to map `width` columns, in memory that this thread keeps.
+pub fn to_map<P: Real + Scratch, R>(width: usize, job: impl FnOnce(MapRoom<'_, P>) -> R) -> R {
+    scratch::with_any(FIELDS * width, P::ZERO, |narrow| job(MapRoom { width, narrow }))
+}
+
+impl<P: Real + Lanes> MapRoom<'_, P> {
+    /// The coefficients of columns: the first `fields`.
+    #[inline(always)]
+    pub fn open(&mut self, columns: Range<usize>, narrow: &Narrow<P>, fields: usize) {
+        fill(self.narrow, self.width, columns, narrow, fields);
     }
 
-    /// What is mapped: the first `len` columns.
+    /// What is known of the columns.
     #[inline(always)]
-    pub fn mapped(&self, len: usize) -> Known<'_, P> {
-        Known { centre: Source::new(&[]), fields: fields(&self.narrow[FIELDS * self.width..], self.width, len) }
+    pub fn known(&self) -> Known<'_, P> {
+        Known { centre: Source::new(&[]), fields: fields(self.narrow, self.width) }
     }
 }
 
@@ -85,10 +90,10 @@ fn fill<P: Real>(values: &mut [P], width: usize, columns: Range<usize>, narrow: 
 }
 
 #[inline(always)]
-fn fields<P: Real + Lanes>(values: &[P], width: usize, len: usize) -> [Source<'_, P>; FIELDS] {
+fn fields<P: Real + Lanes>(values: &[P], width: usize) -> [Source<'_, P>; FIELDS] {
     std::array::from_fn(
         #[inline(always)]
-        |field| Source::new(&values[field * width..field * width + len]),
+        |field| Source::new(values.get(field * width..(field + 1) * width).unwrap_or(&[])),
     )
 }
 
@@ -148,9 +153,16 @@ impl<P: Real + Lanes> Known<'_, P> {
 pub struct Kept<'a> {
     sums: Own<'a, f64>,
     products: Own<'a, f64>,
+    len: usize,
 }
 
 impl Kept<'_> {
+    /// How many columns.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     #[inline(always)]
     pub fn load<I: Isa>(&self, isa: I, i: usize, len: Option<usize>) -> Sums<I::F64> {
         Sums { sum: self.sums.load(isa, i, len), products: self.products.load(isa, i, len) }

@@ -12,13 +12,13 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::dispatch::{InstructionSet, Job, on};
-use super::super::lanes::Isa;
+use super::super::lanes::{Isa, Lanes};
 use super::super::memory::PerChannel;
 use super::super::narrow::Narrow;
 use super::blocks::Blocks;
 use super::folds::Folded;
 use super::groups::{self, MOST};
-use super::room::{self, Computed, Room};
+use super::room::Computed;
 use super::sweep::{self, Map, Mapped};
 use super::{MIN_INNER, columns};
 use crate::scratch::{self, Scratch};
@@ -183,42 +183,27 @@ where
     }
 }
 
-/// The same by columns.
-struct ColumnsStrip<'p, 'm, P: Pass, F, M> {
-    strip: Strip<'p, P, F, M>,
-    totals: &'p mut [P::Total],
-    room: Room<'m, Computed<P::Element>>,
-}
-
-impl<P, F, M> Job for ColumnsStrip<'_, '_, P, F, M>
+/// A thread's range of channels by columns: a group after the other, folded, then mapped.
+fn strip_of_columns<P, F, M>(set: InstructionSet, shape: Shape, strip: Strip<'_, P, F, M>)
 where
     P: Pass<Total = F::Total, Element = F::Element>,
     F: Folded,
     M: Map<Element = F::Element>,
 {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Self { strip: Strip { pass, fold, map, blocks, channels, group }, totals, mut room } = self;
-        let run = blocks.run();
-        let mut mapped = channels.start..channels.start;
-        loop {
-            let folded = next_group(&channels, &mapped, group);
-            if folded.is_empty() && mapped.is_empty() {
-                break;
-            }
-            totals.fill(P::Total::default());
-            for i in 0..blocks.count() {
-                columns::block(isa, &blocks.get(i), fold, &folded, totals, map, &mapped, &mut room);
-            }
-            for (j, channel) in folded.clone().enumerate() {
-                room.map_with(j * run..(j + 1) * run, &pass.turn(channel, &totals[j]), M::FIELDS);
-            }
-            mapped = folded;
+    let Strip { pass, fold, map, blocks, channels, group } = strip;
+    <P::Element as Lanes>::with_narrows(group, |narrows| {
+        for channels in groups(channels, group) {
+            scratch::with(channels.len(), P::Total::default(), |totals| {
+                for block in 0..blocks.count() {
+                    columns::fold(set, fold, &blocks, block, channels.clone(), totals);
+                }
+                for ((narrow, total), channel) in narrows.iter_mut().zip(totals).zip(channels.clone()) {
+                    *narrow = pass.turn(channel, total);
+                }
+            });
+            columns::map(set, map, shape, &narrows[..channels.len()], channels, 0..shape.outer());
         }
-        isa.fence();
-    }
+    });
 }
 
 /// A fold and a map of everything.
@@ -233,15 +218,10 @@ where
         return for_each(cut.alone, cut.strips, |strip| {
             let channels = channels * strip / cut.strips..channels * (strip + 1) / cut.strips;
             let strip = Strip { pass, fold, map, blocks, channels, group };
-            if !cut.columns {
-                return on(set, strip);
-            }
-            scratch::with(group, P::Total::default(), |totals| {
-                room::with(group * blocks.run(), |room| on(set, ColumnsStrip { strip, totals, room }));
-            });
+            if cut.columns { strip_of_columns(set, shape, strip) } else { on(set, strip) }
         });
     }
-    <P::Element as super::super::lanes::Lanes>::with_narrows(channels, |narrows| {
+    <P::Element as Lanes>::with_narrows(channels, |narrows| {
         for chunk in groups(0..channels, cut.chunk) {
             let of_chunk = &mut narrows[chunk.clone()];
             fold_channels(set, shape, cut, fold, chunk.clone(), |channel, total| {
@@ -269,22 +249,6 @@ impl<F: Folded> Job for FoldUnit<'_, F> {
     }
 }
 
-/// The same by columns.
-struct FoldColumns<'p, 'm, F: Folded> {
-    unit: FoldUnit<'p, F>,
-    room: Room<'m, Computed<F::Element>>,
-}
-
-impl<F: Folded> Job for FoldColumns<'_, '_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Self { unit: FoldUnit { fold, blocks, block, channels, totals }, mut room } = self;
-        columns::fold_block(isa, &blocks.get(block), fold, &channels, totals, &mut room);
-    }
-}
-
 /// Folds some channels, by channels and positions, and calls `keep` with each result.
 pub fn fold_channels<F: Folded>(
     set: InstructionSet,
@@ -307,11 +271,10 @@ pub fn fold_channels<F: Folded>(
             let of_unit = first..(first + cut.group).min(width);
             let channels = channels.start + of_unit.start..channels.start + of_unit.end;
             scratch::with(of_unit.len(), F::Total::default(), |totals| {
-                let unit = FoldUnit { fold, blocks, block, channels, totals: &mut *totals };
                 if cut.columns {
-                    room::with(of_unit.len() * blocks.run(), |room| on(set, FoldColumns { unit, room }));
+                    columns::fold(set, fold, &blocks, block, channels, totals);
                 } else {
-                    on(set, unit);
+                    on(set, FoldUnit { fold, blocks, block, channels, totals: &mut *totals });
                 }
                 for (channel, total) in of_unit.zip(totals) {
                     shared.set(block * width + channel, *total);
@@ -342,32 +305,6 @@ impl<M: Map> Job for MapUnit<'_, M> {
     fn run<I: Isa>(self, isa: I) {
         let MapUnit { map, shape, narrows, elements } = self;
         map_runs(isa, shape, map, narrows, elements);
-        isa.fence();
-    }
-}
-
-/// Some rows of neighbouring channels.
-struct MapColumns<'p, 'm, M: Map> {
-    map: &'p M,
-    shape: Shape,
-    narrows: &'p [Narrow<Computed<M::Element>>],
-    channels: Range<usize>,
-    rows: Range<usize>,
-    room: Room<'m, Computed<M::Element>>,
-}
-
-impl<M: Map> Job for MapColumns<'_, '_, M> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Self { map, shape, narrows, channels, rows, mut room } = self;
-        let run = shape.inner();
-        for (j, channel) in channels.clone().enumerate() {
-            room.map_with(j * run..(j + 1) * run, &narrows[channel], M::FIELDS);
-        }
-        let (first, stride) = (channels.start * run, shape.channels() * run);
-        columns::map_rows(isa, map, first, stride, rows, channels.len() * run, &room);
         isa.fence();
     }
 }
@@ -416,7 +353,7 @@ pub fn map_channels<M: Map>(
             let (row, first) = (unit / in_row * rows, channels.start + unit % in_row * group);
             let rows = row..(row + rows).min(shape.outer());
             let channels = first..(first + group).min(channels.end);
-            room::with(width, |room| on(set, MapColumns { map, shape, narrows, channels, rows, room }));
+            columns::map(set, map, shape, &narrows[channels.clone()], channels, rows);
         });
     }
     // The elements of these channels in a row lie together; all channels' rows do.

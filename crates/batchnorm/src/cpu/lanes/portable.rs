@@ -45,7 +45,9 @@ impl<P: Real> Mul for Array<P> {
 }
 
 impl<P: Real> Vector<P> for Array<P> {
-    #[inline(always)]
+    // Sixteen calls of a library function on x86-64, which has no fused products without AVX2's companion: once is enough.
+    #[cfg_attr(target_arch = "x86_64", inline(never))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i].fused_mul_add(factor.0[i], addend.0[i])))
     }
