@@ -67,6 +67,7 @@ impl<F: Folded> Job for Fold<'_, '_, F> {
     fn run<I: Isa>(self, isa: I) {
         let Self { fold, block, channels, totals, mut room } = self;
         let run = block.run();
+        room.clear();
         for (j, c) in channels.clone().enumerate() {
             let channel = fold.channel(c, &block);
             room.open(j * run..(j + 1) * run, F::centre(&channel), F::narrow(&channel));

@@ -143,11 +143,13 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
     #[inline(always)]
     fn channel(&self, channel: usize, block: &Block) -> f64 {
         let (run, count) = (block.run(), block.positions().min(SHIFT));
-        let mut shift = 0.0;
-        for i in 0..count {
-            // Divided before they are added: no sum overflows.
-            shift +=
-                self.x.at(block.start(block.rows.start + i / run, channel) + i % run).to_f64() / count as f64;
+        // Of each value a part before they are added: no sum overflows.
+        let (part, mut shift) = (1.0 / count as f64, 0.0);
+        let (mut i, mut in_run) = (block.start(block.rows.start, channel), 0);
+        for _ in 0..count {
+            shift += self.x.at(i).to_f64() * part;
+            in_run += 1;
+            (i, in_run) = if in_run == run { (i + block.row() + 1 - run, 0) } else { (i + 1, in_run) };
         }
         shift
     }

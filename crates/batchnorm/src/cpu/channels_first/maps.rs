@@ -42,10 +42,15 @@ impl<E: Element> Output<'_, E> {
         }
     }
 
-    /// Where a run's whole vectors are to begin: at a line, if they are streamed, or if the run is long enough to gain by it.
+    /// Whole vectors begin at a line, if they are streamed, or if the run is long enough to gain by it.
+    #[inline(always)]
+    fn anywhere(&self, len: usize) -> bool {
+        !self.streams && len < ALIGNED
+    }
+
     #[inline(always)]
     fn until_line(&self, i: usize, len: usize) -> usize {
-        if self.streams || len >= ALIGNED { self.to.until_line(i) } else { 0 }
+        if self.anywhere(len) { 0 } else { self.to.until_line(i) }
     }
 }
 
@@ -82,6 +87,11 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     #[inline(always)]
     fn write<I: Isa>(&self, isa: I, i: usize, y: E::V<I>, len: Option<usize>) {
         self.y.write(isa, i, y, len);
+    }
+
+    #[inline(always)]
+    fn anywhere(&self, len: usize) -> bool {
+        self.y.anywhere(len)
     }
 
     #[inline(always)]
@@ -168,6 +178,11 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
             }
         }
         self.dx.write(isa, i, of.dx, len);
+    }
+
+    #[inline(always)]
+    fn anywhere(&self, len: usize) -> bool {
+        self.dx.anywhere(len)
     }
 
     #[inline(always)]

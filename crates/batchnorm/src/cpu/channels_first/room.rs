@@ -33,14 +33,16 @@ pub fn to_fold<P: Real + Scratch, R>(width: usize, job: impl FnOnce(FoldRoom<'_,
 }
 
 impl<P: Real + Lanes> FoldRoom<'_, P> {
-    /// Begins to fold columns about `centre`.
+    /// Sums of nothing.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.wide[self.width..].fill(0.0);
+    }
+
+    /// What columns are folded about, and their coefficients.
     #[inline(always)]
     pub fn open(&mut self, columns: Range<usize>, centre: f64, narrow: Option<&Narrow<P>>) {
-        let (centres, sums) = self.wide.split_at_mut(self.width);
-        centres[columns.clone()].fill(centre);
-        let (sums, products) = sums.split_at_mut(self.width);
-        sums[columns.clone()].fill(0.0);
-        products[columns.clone()].fill(0.0);
+        spread(&mut self.wide[columns.clone()], centre);
         if let Some(narrow) = narrow {
             fill(self.narrow, self.width, columns, narrow, AFFINE);
         }
@@ -85,7 +87,16 @@ impl<P: Real + Lanes> MapRoom<'_, P> {
 #[inline(always)]
 fn fill<P: Real>(values: &mut [P], width: usize, columns: Range<usize>, narrow: &Narrow<P>, fields: usize) {
     for (field, value) in narrow.fields().into_iter().enumerate().take(fields) {
-        values[field * width + columns.start..field * width + columns.end].fill(value);
+        spread(&mut values[field * width + columns.start..field * width + columns.end], value);
+    }
+}
+
+/// The same value for all columns of a channel, of which there is often one.
+#[inline(always)]
+fn spread<T: Copy>(columns: &mut [T], value: T) {
+    match columns {
+        [column] => *column = value,
+        columns => columns.fill(value),
     }
 }
 

@@ -14,6 +14,8 @@
 //! 3. Where runs of neighbouring channels are mapped together, the last vector of a run goes on into the next one, with the
 //!    constants of both: so every line is written once, as a whole, in the order of memory, wherever runs end.
 
+use std::ops::Range;
+
 use super::super::lanes::{Isa, LANES, Lanes, Wide};
 use super::super::narrow::Narrow;
 use super::room::{Computed, Known};
@@ -119,7 +121,9 @@ pub trait Map: Copy + Sync {
     fn step<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize, len: Option<usize>) {
         self.write(isa, i, self.values(isa, constants, i, len), len);
     }
-    /// How many of the `len` elements from `i` on are mapped before the first whole vector.
+    /// Whether whole vectors of runs of `len` elements may begin anywhere.
+    fn anywhere(&self, len: usize) -> bool;
+    /// If not, how many of the `len` elements from `i` on are mapped before the first whole vector.
     fn until_line(&self, i: usize, len: usize) -> usize;
 }
 
@@ -230,6 +234,31 @@ pub fn map<'n, I: Isa, M: Map>(
 ) -> usize {
     let (constants, start) = begin(isa, map, run);
     finish(isa, map, run, &constants, start, next)
+}
+
+/// Maps whole runs of consecutive channels, from `channel` on, whose vectors are whole and may begin anywhere: as a plain loop
+/// would, which is what short runs of small tensors take most of their time for.
+#[inline(always)]
+pub fn map_whole<I: Isa, M: Map>(
+    isa: I,
+    map: &M,
+    channels: &[Narrow<Computed<M::Element>>],
+    mut channel: usize,
+    elements: Range<usize>,
+    run: usize,
+) {
+    let len = elements.len();
+    let map = map.run(elements.start, len);
+    let mut i = 0;
+    while i + run <= len {
+        let constants = of_channel(isa, &map, &channels[channel]);
+        let end = i + run;
+        while i + LANES <= end {
+            map.step(isa, &constants, i, None);
+            i += LANES;
+        }
+        channel = if channel + 1 == channels.len() { 0 } else { channel + 1 };
+    }
 }
 
 /// Maps a run, and folds the `len` elements from `from` on. Returns where the map ends.

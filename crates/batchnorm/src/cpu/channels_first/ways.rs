@@ -12,7 +12,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::dispatch::{InstructionSet, Job, on};
-use super::super::lanes::{Isa, Lanes};
+use super::super::lanes::{Isa, LANES, Lanes};
 use super::super::memory::PerChannel;
 use super::super::narrow::Narrow;
 use super::blocks::Blocks;
@@ -319,6 +319,10 @@ fn map_runs<I: Isa, M: Map>(
     elements: Range<usize>,
 ) {
     let (channels, inner) = (shape.channels(), shape.inner());
+    let whole_runs = elements.start % inner == 0 && elements.len() % inner == 0;
+    if whole_runs && inner % LANES == 0 && map.anywhere(inner) {
+        return sweep::map_whole(isa, map, narrows, elements.start / inner % channels, elements, inner);
+    }
     let mut start = elements.start;
     let (mut channel, mut end) = (start / inner % channels, start / inner * inner);
     while start < elements.end {
