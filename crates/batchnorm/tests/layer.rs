@@ -218,6 +218,18 @@ fn reset_forgets_the_running_statistics_and_nothing_else() {
     assert_eq!(layer.gamma().unwrap(), [3.0]);
 }
 
+#[test]
+fn lines_asked_for_ahead_may_begin_just_before_a_run() {
+    // In debug builds an index that wraps around is found; three threads cut five channels so that one does.
+    let x: Vec<f64> = (0..2 * 5 * 120).map(|i| (i % 7) as f64).collect();
+    let (shape, mut y) = (Shape::of(&[2, 5, 120], 1).unwrap(), vec![0.0; x.len()]);
+    for threads in 1..=8 {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut layer = BatchNorm::<f64>::new(5, BatchNormConfig::keras()).unwrap();
+        let _ = pool.install(|| layer.forward_train(shape, &x, &mut y)).unwrap();
+    }
+}
+
 /// The definition over multi-dimensional indices, without (outer, channels, inner).
 fn definition(dims: &[usize], axis: usize, x: &[f64], eps: f64) -> Vec<f64> {
     let channel_of = |flat: usize| flat / dims[axis + 1..].iter().product::<usize>() % dims[axis];

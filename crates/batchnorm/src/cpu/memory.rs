@@ -83,7 +83,7 @@ impl<'a, E: Lanes> Source<'a, E> {
         let per_line = LINE / size_of::<E>();
         isa.prefetch(self.data.wrapping_add(i));
         if per_line < LANES {
-            isa.prefetch(self.data.wrapping_add(i + per_line));
+            isa.prefetch(self.data.wrapping_add(i.wrapping_add(per_line)));
         }
     }
 }
