@@ -319,8 +319,8 @@ fn map_runs<I: Isa, M: Map>(
     elements: Range<usize>,
 ) {
     let (channels, inner) = (shape.channels(), shape.inner());
-    let whole_runs = elements.start % inner == 0 && elements.len() % inner == 0;
-    if whole_runs && inner % LANES == 0 && map.anywhere(inner) {
+    let whole_runs = elements.start.is_multiple_of(inner) && elements.len().is_multiple_of(inner);
+    if whole_runs && inner.is_multiple_of(LANES) && map.anywhere(inner) {
         return sweep::map_whole(isa, map, narrows, elements.start / inner % channels, elements, inner);
     }
     let mut start = elements.start;
