@@ -158,6 +158,7 @@ impl Problem {
             COLUMNS | BY_CHANNELS => (1, 1),
             COLUMNS_BY_POSITIONS | BY_POSITIONS => {
                 let cut = self.cut();
+                let bytes = bytes * cut.chunk;
                 (if cut.keeps(self.shape, self.tensors(), self.element.bytes()) { bytes } else { CACHE }, bytes)
             }
             _ => (CACHE.min(bytes * self.shape.channels()), bytes * self.shape.channels()),
@@ -207,7 +208,9 @@ impl Problem {
 
     fn by_channels(&self, cut: &Cut) -> Result<String, String> {
         if cut.strips == 0 {
-            return Err(if cut.keeps(self.shape, self.tensors(), self.element.bytes()) {
+            return Err(if cut.chunk == self.shape.channels() && cut.columns {
+                format!("{} rows are cut more evenly than channels", self.shape.outer())
+            } else if cut.keeps(self.shape, self.tensors(), self.element.bytes()) {
                 format!(
                     "{} channels are too few to keep {} threads busy alike",
                     self.shape.channels(),
@@ -225,7 +228,8 @@ impl Problem {
             1 => "one thread".to_owned(),
             strips => format!("{strips} ranges of channels on {} threads", self.threads),
         };
-        let text = format!("{together} at a time, the next folded while one is mapped; {spread}");
+        let then = if cut.columns { "folded, then mapped" } else { "the next folded while one is mapped" };
+        let text = format!("{together} at a time, {then}; {spread}");
         Ok(self.with_stores(&text))
     }
 
@@ -234,7 +238,9 @@ impl Problem {
             return Err("there are channels enough for every thread".into());
         }
         let who = if cut.alone { "one thread folds" } else { "all threads fold" };
-        let what = if cut.keeps(self.shape, self.tensors(), self.element.bytes()) {
+        let what = if cut.chunk == self.shape.channels() && cut.columns {
+            format!("{who} all channels, then map them backwards, as what was read last is in the cache still")
+        } else if cut.keeps(self.shape, self.tensors(), self.element.bytes()) {
             format!("{who} {} of the channels, then map them from the cache", cut.chunk)
         } else {
             format!("{who} a channel, then map it backwards, as its end is in the cache still")
@@ -272,7 +278,9 @@ mod tests {
             (vec![640, 3, 7, 7], Operation::Backward, COLUMNS_BY_POSITIONS),
             (vec![32, 512, 7, 7], Operation::Evaluation, MAP),
             (vec![60, 100], Operation::Forward, COLUMNS),
-            (vec![4096, 512], Operation::Forward, SHORT_RUNS),
+            (vec![4096, 512], Operation::Forward, COLUMNS_BY_POSITIONS),
+            (vec![4096, 3], Operation::Evaluation, MAP),
+            (vec![3, 3], Operation::Forward, SHORT_RUNS),
         ];
         for (dims, operation, expected) in cases {
             let problem = problem(&dims, operation);
@@ -288,6 +296,11 @@ mod tests {
     #[test]
     fn what_does_not_stay_in_the_cache_is_read_twice() {
         assert_eq!(problem(&[32, 64, 56, 56], Operation::Backward).traffic(), (2.0, 1.0));
+        // Rows of 64 channels: 25.7 MB of all channels together, of which 16 MiB are in the cache still.
+        let last =
+            Problem { shape: Shape::new(100_352, 64, 1).unwrap(), ..problem(&[1, 1], Operation::Forward) };
+        let kept = (16 << 20) as f64 / (100_352.0 * 64.0 * 4.0);
+        assert_eq!(last.traffic(), (2.0 - kept, 1.0));
         // A channel of 64 MiB, of which 16 are in the cache still.
         assert_eq!(problem(&[16, 2, 1024, 1024], Operation::Forward).traffic(), (1.75, 1.0));
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::MIN_INNER;
 use crate::Shape;
 
 /// Positions of a channel that are folded together, at most (but for a row that is a little longer).
@@ -28,13 +29,18 @@ pub struct Block {
     inside: Range<usize>,
 }
 
+/// Rows of the shortest runs that are folded together, and elements at least: many blocks, so that all threads have some.
+const SHORT: (usize, usize) = (2 * 1024, 128 * 1024);
+
 impl Blocks {
     pub fn new(shape: Shape) -> Self {
         let inner = shape.inner().max(1);
         let pieces = inner.div_ceil(BLOCK);
         // Pieces begin at multiples of a cache line, as far as the row does.
         let piece = inner.div_ceil(pieces).next_multiple_of(16).min(inner);
-        Self { shape, rows: (BLOCK / inner).max(1), pieces: inner.div_ceil(piece), piece }
+        let row = (shape.channels() * inner).max(1);
+        let rows = if inner < MIN_INNER { SHORT.0.max(SHORT.1 / row) } else { BLOCK / inner };
+        Self { shape, rows: rows.max(1), pieces: inner.div_ceil(piece), piece }
     }
 
     /// The number of blocks of a channel.

@@ -9,8 +9,13 @@
 //!     for each 4 rows, for each 16 columns:    map 4 x 16 elements
 //! ```
 //!
-//! So there are no parts of vectors but at the end of a row, and what each column needs is read once for four rows. A group
-//! fits the second-level cache, so that nothing is gained by a map beside the next group's fold.
+//! So there are no parts of vectors but at the end of a row, and what each column needs is read once for four rows.
+//!
+//! Deviations from this pseudo-code:
+//! 1. Rows that follow each other in memory and are narrower than [`FEWEST`] columns are folded as one row, as many as make whole
+//!    vectors: three channels use the vectors as well as sixty-four.
+//! 2. Such rows, and others of no whole vectors or of few, are mapped by vectors that go on from the end of a row into the next
+//!    ([`map_on`]): every line is written once, as a whole, wherever rows begin.
 
 use std::ops::Range;
 
@@ -26,6 +31,10 @@ use crate::Shape;
 /// Rows that are taken at once.
 pub const ROWS: usize = 4;
 
+/// How far ahead of a fold lines are asked for, in elements: rows that are read side by side are more streams than the processor
+/// foresees.
+const AHEAD: usize = 2 * 1024;
+
 /// Folds a block of a few channels into `totals`.
 pub fn fold<F: Folded>(
     set: InstructionSet,
@@ -36,7 +45,19 @@ pub fn fold<F: Folded>(
     totals: &mut [F::Total],
 ) {
     let block = blocks.get(block);
-    room::to_fold(channels.len() * block.run(), |room| on(set, Fold { fold, block, channels, totals, room }));
+    // Rows that follow each other in memory are taken as one until they fill a few vectors.
+    let width = channels.len() * block.run();
+    let joined = if width == block.row() { rows_joined(width) } else { 1 };
+    room::to_fold(joined * width, |room| on(set, Fold { fold, block, channels, joined, totals, room }));
+}
+
+/// How many rows of `row` columns are taken as one: enough for whole vectors, and for [`FEWEST`] columns.
+fn rows_joined(row: usize) -> usize {
+    if row >= FEWEST {
+        return 1;
+    }
+    let whole = LANES >> row.trailing_zeros().min(LANES.trailing_zeros());
+    whole * FEWEST.div_ceil(whole * row)
 }
 
 /// Maps some rows of a few channels, whose coefficients are `narrows`.
@@ -52,10 +73,32 @@ pub fn map<M: Map>(
     room::to_map(width, |room| on(set, Mapping { map, shape, narrows, first: channels.start, rows, room }));
 }
 
+/// Maps consecutive elements of rows that are mapped whole: vectors go on from the end of a row into the next.
+pub fn map_on<M: Map>(
+    set: InstructionSet,
+    map: &M,
+    run: usize,
+    narrows: &[Narrow<Computed<M::Element>>],
+    elements: Range<usize>,
+) {
+    let row = narrows.len() * run;
+    // Short rows are repeated, so that there is something to do between their ends.
+    let period = row * LONG_ROW.div_ceil(row);
+    room::to_map(period + LANES, |room| on(set, MapOn { map, run, narrows, period, elements, room }));
+}
+
+/// Columns that rows are joined for.
+pub const FEWEST: usize = 64;
+
+/// Elements that are mapped between two looks at where a row ends, at least.
+const LONG_ROW: usize = 256;
+
 struct Fold<'p, 'm, F: Folded> {
     fold: &'p F,
     block: Block,
     channels: Range<usize>,
+    /// Rows that are taken as one.
+    joined: usize,
     totals: &'p mut [F::Total],
     room: FoldRoom<'m, Computed<F::Element>>,
 }
@@ -65,31 +108,38 @@ impl<F: Folded> Job for Fold<'_, '_, F> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { fold, block, channels, totals, mut room } = self;
-        let run = block.run();
+        let Self { fold, block, channels, joined, totals, mut room } = self;
+        let (run, width) = (block.run(), channels.len() * block.run());
         room.clear();
         for (j, c) in channels.clone().enumerate() {
             let channel = fold.channel(c, &block);
-            room.open(j * run..(j + 1) * run, F::centre(&channel), F::narrow(&channel));
+            for row in 0..joined {
+                let first = row * width + j * run;
+                room.open(first..first + run, F::centre(&channel), F::narrow(&channel));
+            }
         }
         let (known, mut kept) = room.parts();
-        let mut row = block.rows.start;
-        while row < block.rows.end {
-            let (rows, from) = (at_once(row, &block.rows), block.start(row, channels.start));
-            if rows == ROWS {
-                fold_columns::<I, F, ROWS>(isa, fold, from, block.row(), &known, &mut kept);
+        let (mut row, end, stride) = (block.rows.start, block.rows.end, joined * block.row());
+        while row < end {
+            let from = block.start(row, channels.start);
+            if end - row >= ROWS * joined {
+                fold_columns::<I, F, ROWS>(isa, fold, from, stride, joined * width, &known, &mut kept);
+                row += ROWS * joined;
             } else {
-                fold_columns::<I, F, 1>(isa, fold, from, block.row(), &known, &mut kept);
+                let rows = joined.min(end - row);
+                fold_columns::<I, F, 1>(isa, fold, from, stride, rows * width, &known, &mut kept);
+                row += rows;
             }
-            row += rows;
         }
         for (j, c) in channels.enumerate() {
             let mut lanes = Sums::zero(isa);
-            let mut i = 0;
-            while i < run {
-                let part = kept.load(isa, j * run + i, (run - i < LANES).then_some(run - i));
-                lanes = Sums { sum: lanes.sum + part.sum, products: lanes.products + part.products };
-                i += LANES;
+            for first in (0..joined).map(|row| row * width + j * run) {
+                let mut i = 0;
+                while i < run {
+                    let part = kept.load(isa, first + i, (run - i < LANES).then_some(run - i));
+                    lanes = Sums { sum: lanes.sum + part.sum, products: lanes.products + part.products };
+                    i += LANES;
+                }
             }
             totals[j] = F::merge(totals[j], fold.total(isa, &fold.channel(c, &block), &lanes, c, &block));
         }
@@ -132,6 +182,61 @@ impl<M: Map> Job for Mapping<'_, '_, M> {
     }
 }
 
+struct MapOn<'p, 'm, M: Map> {
+    map: &'p M,
+    /// Elements of a channel in a row.
+    run: usize,
+    /// All channels'.
+    narrows: &'p [Narrow<Computed<M::Element>>],
+    /// After so many elements everything begins again.
+    period: usize,
+    elements: Range<usize>,
+    /// Has a vector more than the period, so that one may begin at its last element.
+    room: MapRoom<'m, Computed<M::Element>>,
+}
+
+impl<M: Map> Job for MapOn<'_, '_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { map, run, narrows, period, elements, mut room } = self;
+        let (mut start, width) = (0, period + LANES);
+        'all: loop {
+            for narrow in narrows {
+                if start >= width {
+                    break 'all;
+                }
+                room.open(start..(start + run).min(width), narrow, M::FIELDS);
+                start += run;
+            }
+        }
+        let known = room.known();
+        let (mut i, mut column) = (elements.start, elements.start % period);
+        let head = map.until_line(i, elements.len()).min(elements.len());
+        if head > 0 {
+            map_part::<I, M, 1>(isa, map, i, 0, head, known.run(column, head));
+            (i, column) = (i + head, (column + head) % period);
+        }
+        while i + LANES <= elements.end {
+            let vectors = (period - column).div_ceil(LANES).min((elements.end - i) / LANES);
+            let len = vectors * LANES;
+            let (known, maps) = (known.run(column, len), [map.run(i, len)]);
+            let mut j = 0;
+            while j + LANES <= len {
+                map_step(isa, &maps, &known, j, None);
+                j += LANES;
+            }
+            (i, column) = (i + len, (column + len) % period);
+        }
+        if i < elements.end {
+            let rest = elements.end - i;
+            map_part::<I, M, 1>(isa, map, i, 0, rest, known.run(column, rest));
+        }
+        isa.fence();
+    }
+}
+
 /// The rows to take at once from `row` on: [`ROWS`], or one.
 #[inline(always)]
 fn at_once(row: usize, rows: &Range<usize>) -> usize {
@@ -167,37 +272,40 @@ fn fold_step<I: Isa, F: Folded, const N: usize>(
     kept: &mut Kept<'_>,
     i: usize,
     len: Option<usize>,
+    ahead: usize,
 ) {
     let constants = folds[0].constants_of(isa, known, i, len);
     let mut sums = kept.load(isa, i, len);
     for fold in folds {
         fold.step(isa, &constants, &mut sums, i, len);
+        fold.prefetch(isa, i + ahead);
     }
     kept.store(isa, i, sums, len);
 }
 
-/// Folds the columns of `N` rows, the first of which has column 0 at `from`.
+/// Folds the first `len` columns of `N` rows, the first of which has column 0 at `from`.
 #[inline(always)]
 fn fold_columns<I: Isa, F: Folded, const N: usize>(
     isa: I,
     fold: &F,
     from: usize,
     stride: usize,
+    len: usize,
     known: &Known<'_, Computed<F::Element>>,
     kept: &mut Kept<'_>,
 ) {
-    let len = kept.len();
     let folds: [F; N] = rows(
         #[inline(always)]
         |row| fold.run(from + row * stride, len),
     );
+    let ahead = N * stride * AHEAD.div_ceil(N * stride);
     let mut i = 0;
     while i + LANES <= len {
-        fold_step(isa, &folds, known, kept, i, None);
+        fold_step(isa, &folds, known, kept, i, None, ahead);
         i += LANES;
     }
     if i < len {
-        fold_step(isa, &folds, known, kept, i, Some(len - i));
+        fold_step(isa, &folds, known, kept, i, Some(len - i), 0);
     }
 }
 

@@ -54,7 +54,7 @@ impl<P: Real + Lanes> FoldRoom<'_, P> {
         let (centres, sums) = self.wide.split_at_mut(self.width);
         let (sums, products) = sums.split_at_mut(self.width);
         let known = Known { centre: Source::new(centres), fields: fields(self.narrow, self.width) };
-        (known, Kept { sums: Own::new(sums), products: Own::new(products), len: self.width })
+        (known, Kept { sums: Own::new(sums), products: Own::new(products) })
     }
 }
 
@@ -164,16 +164,9 @@ impl<P: Real + Lanes> Known<'_, P> {
 pub struct Kept<'a> {
     sums: Own<'a, f64>,
     products: Own<'a, f64>,
-    len: usize,
 }
 
 impl Kept<'_> {
-    /// How many columns.
-    #[inline(always)]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     #[inline(always)]
     pub fn load<I: Isa>(&self, isa: I, i: usize, len: Option<usize>) -> Sums<I::F64> {
         Sums { sum: self.sums.load(isa, i, len), products: self.products.load(isa, i, len) }

@@ -1,7 +1,8 @@
 //! How the work of a call is spread: over channels, or over the positions of a few of them.
 //!
 //! ```text
-//! by channels:    each thread takes neighbouring channels; while one group is mapped, the next one is folded
+//! by channels:    each thread takes neighbouring channels; while one group is mapped, the next one is folded (of columns, a
+//!                 group is folded, then mapped)
 //! by positions:   all threads fold the same few channels, then all map them; those that fit the cache at a time
 //! ```
 //!
@@ -54,13 +55,16 @@ const GROUP_ROW: usize = 64 * 1024;
 const COLUMNS_ROW: usize = 4 * 1024;
 
 /// The fewest columns of a group, if there are so many: what is read of a row at once.
-const FEWEST_COLUMNS: usize = 64;
+const FEWEST_COLUMNS: usize = columns::FEWEST;
 
 /// Runs from this length on are folded one by one.
 pub const LONG: usize = 64;
 
-/// Rows up to which columns of the shortest runs are worth it.
-const MOST_ROWS: usize = 1024;
+/// Rows from which on a tensor of the shortest runs is tall: it is folded by rows, all of their channels, and then mapped.
+const TALL: usize = 1025;
+
+/// Columns from which on rows of whole vectors are mapped four at a time: what is known of so many is worth reading once for four.
+const WIDE: usize = 512;
 
 /// Bytes of a group: what of it is read stays in the cache until it is mapped. One thread alone has more of the cache.
 const GROUP: (usize, usize) = (3 << 20, 3 << 19);
@@ -87,6 +91,9 @@ impl Cut {
         let alone = threads <= 1 || shape.len() <= SMALL;
         let threads = if alone { 1 } else { threads };
         let columns = by_columns(shape);
+        if columns && run < MIN_INNER && (shape.outer() >= TALL || channels * run < FEWEST_COLUMNS) {
+            return Self::tall(shape, bytes, threads);
+        }
         let most = if alone { GROUP.0 } else { GROUP.1 } / of_channel.max(1);
         let mut group = if columns {
             (COLUMNS_ROW / (run * bytes)).min(most).max(FEWEST_COLUMNS.div_ceil(run))
@@ -113,12 +120,26 @@ impl Cut {
     }
 }
 
-/// Whether vectors of columns are folded, across the ends of runs: where those are short, and rows neither so few that it is
-/// not worth to know each column, nor, with the shortest runs, so many that only few columns fit the cache.
+impl Cut {
+    /// Of a tall tensor: by positions, and all channels together, as memory wants to be read in order.
+    fn tall(shape: Shape, bytes: usize, threads: usize) -> Self {
+        let (channels, run) = (shape.channels(), shape.inner());
+        // Several units a thread, if only some columns of all rows.
+        let blocks = Blocks::new(shape).count();
+        let units = if threads == 1 { 1 } else { (2 * threads).div_ceil(blocks) };
+        let columns = (channels * run).div_ceil(units).next_multiple_of(FEWEST_COLUMNS);
+        let group = (columns.min(COLUMNS_ROW / bytes) / run).max(1);
+        Self { columns: true, group, strips: 0, chunk: channels, alone: threads == 1 }
+    }
+}
+
+/// Whether vectors of columns are folded, across the ends of runs: where those are short, and rows not so few that it is not worth
+/// to know each column. Of the shortest runs, narrow rows are joined.
 pub fn by_columns(shape: Shape) -> bool {
-    let rows = if shape.inner() < MIN_INNER { columns::ROWS..=MOST_ROWS } else { columns::ROWS..=usize::MAX };
-    let wide = shape.channels() * shape.inner() >= FEWEST_COLUMNS;
-    shape.inner() < LONG && wide && rows.contains(&shape.outer())
+    let (row, rows) = (shape.channels() * shape.inner(), shape.outer());
+    let enough = if row >= FEWEST_COLUMNS { columns::ROWS } else { FEWEST_COLUMNS };
+    let joined = row >= FEWEST_COLUMNS || shape.inner() < MIN_INNER;
+    shape.inner() < LONG && joined && rows >= enough
 }
 
 /// The groups of `channels`.
@@ -350,6 +371,15 @@ pub fn map_channels<M: Map>(
     if cut.columns && shape.inner() < MIN_INNER {
         let group = (COLUMNS_ROW / (shape.inner() * size_of::<M::Element>())).clamp(1, channels.len().max(1));
         let width = group * shape.inner();
+        let on = width < WIDE || !width.is_multiple_of(LANES);
+        if group == shape.channels() && on {
+            let units = shape.len().div_ceil(MAPPED);
+            return for_each(cut.alone, units, |unit| {
+                let first = in_order(units, unit) * MAPPED;
+                let elements = first..(first + MAPPED).min(shape.len());
+                columns::map_on(set, map, shape.inner(), narrows, elements);
+            });
+        }
         let (in_row, rows) = (channels.len().div_ceil(group), (MAPPED / width).next_multiple_of(columns::ROWS));
         let units = in_row * shape.outer().div_ceil(rows);
         return for_each(cut.alone, units, |unit| {
