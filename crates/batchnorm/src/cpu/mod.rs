@@ -1,7 +1,7 @@
 //! The CPU's [`Kernels`]: parallel, accurate, and the same bits for any number of threads and any instruction set.
 //!
-//! Chosen by the shape: [`channels_first`] for long runs of one channel and for columns of not too many rows, [`short_runs`]
-//! for other short runs (channels last) and for short ones with a mask, and [`long_runs`] for long ones with a mask. All fold in f64 over a partition that depends on the shape alone, merge in a
+//! Chosen by the shape: [`channels_first`], the vector kernels, for everything but a few rows; [`short_runs`] for those and for short runs with a mask,
+//! and [`long_runs`] for long ones with a mask. All fold in f64 over a partition that depends on the shape alone, merge in a
 //! fixed order, and map in the tensor's own precision, as precisely as about a mean of two floats ([`narrow`]).
 
 mod channels_first;
@@ -50,7 +50,7 @@ pub struct Cpu;
 
 /// The CPU backend on one instruction set, rather than the best that the machine has: for tests and benchmarks.
 ///
-/// It computes the bits of [`Cpu`]. The plain loops (channels last, masks) take the best instruction set whatever is asked for.
+/// It computes the bits of [`Cpu`]. The plain loops (masks) take the best instruction set whatever is asked for.
 ///
 /// ```
 /// use batchnorm::{CpuOn, InstructionSet};

@@ -9,8 +9,17 @@ use crate::tensors::{sets, shape};
 /// Positions of a block, at most, but for a few.
 const BLOCK: f64 = 16_400.0;
 
-const SHAPES: [(usize, usize, usize); 7] =
-    [(1, 3, 1000), (4, 5, 49), (9, 70, 49), (1, 2, 40_000), (3, 2, 16_385), (400, 3, 49), (2, 3, 17)];
+const SHAPES: [(usize, usize, usize); 9] = [
+    (4500, 3, 1),
+    (2600, 70, 1),
+    (1, 3, 1000),
+    (4, 5, 49),
+    (9, 70, 49),
+    (1, 2, 40_000),
+    (3, 2, 16_385),
+    (400, 3, 49),
+    (2, 3, 17),
+];
 
 /// A sum that carries what additions lose (Neumaier): good to a rounding or two.
 fn sum(values: impl Iterator<Item = f64>) -> f64 {

@@ -6,14 +6,18 @@ use crate::data::unset;
 use crate::tensors::{ALL, Tensors, Then, assert_same_values, best, pool, sets};
 
 /// One thread, one group and several; blocks; positions cut over threads; runs below, at and above what is streamed directly.
-const SHAPES: [(usize, usize, usize); 9] = [
+const SHAPES: [(usize, usize, usize); 12] = [
     (3, 5, 17),
     (9, 100, 49),
     (1, 9000, 4),
     (2, 3, 16_385),
     (335, 3, 49),
     (40, 2, 900),
+    // Channels last: rows that are joined, and wide ones.
+    (4500, 3, 1),
+    (1100, 528, 1),
     // Streamed.
+    (70_000, 33, 1),
     (5, 7, 65_537),
     (90, 1024, 49),
     (300, 60, 257),

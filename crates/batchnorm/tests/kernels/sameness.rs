@@ -105,8 +105,21 @@ fn channels_larger_than_a_share_of_the_cache_compute_the_same_bits() {
 /// A pass is a fold and a map, which go about their work otherwise when they are called by themselves.
 #[test]
 fn passes_compute_the_bits_of_their_primitives() {
-    let shapes =
-        [(3, 5, 17), (9, 100, 49), (1, 9000, 4), (2, 3, 16_385), (335, 3, 49), (40, 2, 900), (90, 1024, 49)];
+    let shapes = [
+        (3, 5, 17),
+        (9, 100, 49),
+        (1, 9000, 4),
+        (2, 3, 16_385),
+        (335, 3, 49),
+        (40, 2, 900),
+        (90, 1024, 49),
+        (4500, 3, 1),
+        (200, 1, 1),
+        (2600, 70, 1),
+        (2049, 17, 5),
+        (1100, 1040, 1),
+        (70_000, 33, 1),
+    ];
     for extents in shapes {
         for kernels in sets() {
             for threads in [1, 3] {

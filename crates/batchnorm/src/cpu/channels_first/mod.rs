@@ -1,4 +1,4 @@
-//! The vector kernels, for everything without a mask but tall tensors of very short runs (channels last).
+//! The vector kernels, for everything without a mask but a few rows of very short runs.
 //!
 //! ```text
 //! for each few channels:

@@ -45,7 +45,7 @@ impl<P: Real> Mul for Array<P> {
 }
 
 impl<P: Real> Vector<P> for Array<P> {
-    // Sixteen calls of a library function on x86-64, which has no fused products without AVX2's companion: once is enough.
+    // Sixteen calls of a library function on x86-64, which has no fused products without FMA: once is enough.
     #[cfg_attr(target_arch = "x86_64", inline(never))]
     #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
