@@ -10,6 +10,7 @@ const UNSAFE: [&str; 10] = [
     "crates/batchnorm/src/cpu/dispatch.rs",
     "crates/batchnorm/src/cpu/lanes/avx2.rs",
     "crates/batchnorm/src/cpu/lanes/avx512.rs",
+    "crates/batchnorm/src/cpu/lanes/halves.rs",
     "crates/batchnorm/src/cpu/lanes/mod.rs",
     "crates/batchnorm/src/cpu/lanes/portable.rs",
     // Tensors that several threads write, each its own channels.

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::ops::{Add, Mul, Neg, Sub};
 
+use half::{bf16, f16};
+
 use crate::cpu::{ChannelsFirst, Lanes};
 use crate::scratch::Scratch;
 
@@ -10,12 +12,31 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for f64 {}
+    impl Sealed for half::f16 {}
+    impl Sealed for half::bf16 {}
 }
 
-/// What a tensor may hold: f32 and f64.
+/// What a tensor may hold: f32, f64, and the half types [`bf16`] and [`f16`].
 ///
 /// The maps compute in [`Element::Parameter`], the type that gamma, beta and the stored running statistics
-/// have; the folds accumulate in f64 whatever the element. Half types would widen to f32 parameters.
+/// have; the folds accumulate in f64 whatever the element. The half types' is f32: their elements are widened
+/// exactly, computed with in f32, and rounded once, to the nearest (ties to even).
+///
+/// ```
+/// use batchnorm::{Coefficients, Cpu, Epilogue, Kernels, Moments, Shape, View, ViewMut, bf16};
+///
+/// let shape = Shape::new(4, 1, 1)?;
+/// let x = [1.0, 2.0, 3.0, 4.0].map(bf16::from_f32);
+/// let mut moments = [Moments::EMPTY];
+/// Cpu.moments(View::new("x", shape, &x)?, &mut moments);
+/// assert_eq!((moments[0].mean, moments[0].m2), (2.5, 5.0));
+///
+/// let coefficients = [Coefficients::of_batch(&moments[0], 0.0, (1.0, 0.0))];
+/// let mut y = [bf16::ZERO; 4];
+/// Cpu.normalize(&coefficients, View::new("x", shape, &x)?, Epilogue::None, ViewMut::new("y", shape, &mut y)?);
+/// assert_eq!(y[0], bf16::from_f64(-1.5 / 1.25f64.sqrt()));
+/// # Ok::<(), batchnorm::Error>(())
+/// ```
 ///
 /// The trait is sealed: kernels are written for the types listed here.
 pub trait Element:
@@ -107,3 +128,34 @@ macro_rules! real {
 
 real!(f32);
 real!(f64);
+
+macro_rules! half {
+    ($type:ty) => {
+        impl Element for $type {
+            type Parameter = f32;
+
+            #[inline(always)]
+            fn widen(self) -> f32 {
+                self.to_f32()
+            }
+
+            #[inline(always)]
+            fn narrow(value: f32) -> Self {
+                Self::from_f32(value)
+            }
+
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self.to_f64()
+            }
+
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                Self::from_f64(value)
+            }
+        }
+    };
+}
+
+half!(bf16);
+half!(f16);

@@ -81,6 +81,7 @@ pub use double_backward::{DoubleBackward, double_backward};
 pub use element::{Element, Real};
 pub use error::Error;
 pub use exchange::{Alone, Exchange, Threads};
+pub use half::{bf16, f16};
 pub use inference::Inference;
 pub use kernels::{Epilogue, Gate, Kernels};
 pub use layer::{BatchNorm, Forward};

@@ -24,6 +24,10 @@ pub enum ElementType {
     F32,
     /// 64-bit floats.
     F64,
+    /// 16-bit floats with the exponents of f32.
+    Bf16,
+    /// 16-bit floats of IEEE 754.
+    F16,
 }
 
 impl ElementType {
@@ -32,6 +36,7 @@ impl ElementType {
         match self {
             Self::F32 => 4,
             Self::F64 => 8,
+            Self::Bf16 | Self::F16 => 2,
         }
     }
 }
@@ -41,6 +46,8 @@ impl fmt::Display for ElementType {
         f.pad(match self {
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
         })
     }
 }

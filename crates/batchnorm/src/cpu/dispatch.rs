@@ -13,7 +13,7 @@ use super::lanes::{avx2::Avx2, avx512::Avx512};
 pub enum InstructionSet {
     /// AVX-512 (F, BW, DQ, VL), and what comes with it.
     Avx512,
-    /// AVX2 and FMA.
+    /// AVX2, FMA and F16C.
     Avx2,
     /// Whatever every processor of the target has.
     Portable,
@@ -43,7 +43,10 @@ impl InstructionSet {
                 foundation && small && Self::Avx2.is_available()
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx2 => {
+                let both = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+                both && is_x86_feature_detected!("f16c")
+            }
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512 | Self::Avx2 => false,
             Self::Portable => true,
@@ -86,7 +89,7 @@ pub fn on<J: Job>(set: InstructionSet, job: J) -> J::Output {
 ///
 /// The processor has them.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]
 unsafe fn on_avx512<J: Job>(job: J) -> J::Output {
     // SAFETY: the caller's.
     job.run(unsafe { Avx512::new() })
@@ -96,7 +99,7 @@ unsafe fn on_avx512<J: Job>(job: J) -> J::Output {
 ///
 /// The processor has them.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn on_avx2<J: Job>(job: J) -> J::Output {
     // SAFETY: the caller's.
     job.run(unsafe { Avx2::new() })

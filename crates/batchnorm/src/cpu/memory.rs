@@ -4,8 +4,14 @@ use std::marker::PhantomData;
 
 use super::lanes::{Isa, LANES, Lanes};
 
-/// The bytes at a multiple of which streaming stores begin.
+/// The bytes of a line.
 const LINE: usize = 64;
+
+/// The bytes at a multiple of which streaming stores begin: a line, or a vector if that is less (half types: two fill a line).
+const fn boundary<E>() -> usize {
+    let vector = LANES * size_of::<E>();
+    if vector < LINE { vector } else { LINE }
+}
 
 /// A tensor that is read. What is written in place is read through it, too.
 #[derive(Clone, Copy)]
@@ -156,7 +162,7 @@ impl<'a, E: Lanes> Target<'a, E> {
     #[inline(always)]
     pub fn until_line(&self, i: usize) -> usize {
         let address = self.data.wrapping_add(i).addr();
-        (address.wrapping_neg() % LINE) / size_of::<E>()
+        (address.wrapping_neg() % boundary::<E>()) / size_of::<E>()
     }
 }
 

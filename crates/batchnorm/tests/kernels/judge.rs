@@ -63,7 +63,9 @@ pub fn agree<E: Element>(tensors: &Tensors<E>, found: &Found<E>, expected: &Foun
 
 /// The smallest number above 0.
 pub fn smallest<E: Element>() -> f64 {
-    f64::from_bits(1).max(if size_of::<E>() == 4 { f64::from(f32::from_bits(1)) } else { 0.0 })
+    // Halved until the half is rounded to 0, by ties to even.
+    let halves = std::iter::successors(Some(1.0), |value| Some(value / 2.0));
+    halves.take_while(|&value| value > 0.0 && E::from_f64(value).to_f64() > 0.0).last().unwrap()
 }
 
 #[track_caller]

@@ -4,6 +4,7 @@
 //! | file | asks |
 //! |---|---|
 //! | sameness | are the bits the same for any instruction set and any number of threads? |
+//! | halves | are half types widened exactly and rounded once? |
 //! | streamed | are outputs that bypass the cache right, and the bits of those that do not? |
 //! | in_place | is it the same where y overwrites x? |
 //! | cancellation | are moments good to the last digits however far the first value lies? |
@@ -16,6 +17,7 @@ mod cancellation;
 #[path = "../suite/data.rs"]
 #[allow(dead_code, reason = "each test binary uses a part")]
 mod data;
+mod halves;
 mod in_place;
 mod judge;
 mod poison;

@@ -8,7 +8,7 @@ use crate::tensors::{ALL, Tensors, Then, assert_same_values, pool, sets};
 const ONE_THREAD: usize = 32 * 1024;
 
 /// All of it for one tensor, against the best instruction set on one thread.
-fn check<E: Element>(extents: (usize, usize, usize), seed: u64, then: &[Then], threads: &[usize])
+pub fn check<E: Element>(extents: (usize, usize, usize), seed: u64, then: &[Then], threads: &[usize])
 where
     CpuOn: Kernels<E>,
 {

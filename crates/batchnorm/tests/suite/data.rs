@@ -107,10 +107,9 @@ pub fn relative_rms<E: Element, F: Element>(found: &[E], expected: &[F]) -> f64 
     if error == 0.0 { 0.0 } else { (error / size).sqrt() }
 }
 
-/// `2^-24` for f32, `2^-53` for f64: the largest relative error of one rounding.
+/// `2^-24` for f32, `2^-53` for f64, `2^-8` for bf16, `2^-11` for f16: the largest relative error of one rounding.
 pub fn unit_roundoff<E: Element>() -> f64 {
-    match size_of::<E>() {
-        4 => 2f64.powi(-24),
-        _ => 2f64.powi(-53),
-    }
+    // What is left of 1 + 2^-d is 1 in a type of d digits, by ties to even.
+    let lost = |digits: &i32| E::from_f64(1.0 + 2f64.powi(-digits)).to_f64() == 1.0;
+    2f64.powi(-(1..=53).find(lost).unwrap())
 }

@@ -139,3 +139,5 @@ macro_rules! entries {
 
 entries!(f32);
 entries!(f64);
+entries!(half::bf16);
+entries!(half::f16);

@@ -248,6 +248,25 @@ unsafe fn store_f64(to: *mut f64, v: F64) {
     }
 }
 
+/// Eight numbers rounded to bf16, as numbers of 32 bits.
+///
+/// # Safety
+///
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn bf16_bits(v: __m256) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        let bits = _mm256_castps_si256(v);
+        let high = _mm256_srli_epi32::<16>(bits);
+        let odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+        let quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+        _mm256_blendv_epi8(_mm256_srli_epi32::<16>(rounded), quiet, nan)
+    }
+}
+
 impl Isa for Avx2 {
     type F32 = F32;
     type F64 = F64;
@@ -398,6 +417,64 @@ impl Isa for Avx2 {
             _mm256_stream_pd(to.add(8), v.2);
             _mm256_stream_pd(to.add(12), v.3);
         }
+    }
+
+    type Halves = __m256i;
+
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16) -> __m256i {
+        // SAFETY: as above, and the caller's.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(self, to: *mut u16, v: __m256i) {
+        // SAFETY: as above, and the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_halves(self, to: *mut u16, v: __m256i) {
+        // SAFETY: as above, and the caller's.
+        unsafe { _mm256_stream_si256(to.cast(), v) }
+    }
+
+    #[inline(always)]
+    fn of_bf16(self, v: __m256i) -> F32 {
+        // SAFETY: as above.
+        unsafe {
+            let low = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(v));
+            let high = _mm256_cvtepu16_epi32(_mm256_extracti128_si256::<1>(v));
+            F32(
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn to_bf16(self, v: F32) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            // Packed, the halves of both lie in turns of 64 bits.
+            _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(bf16_bits(v.0), bf16_bits(v.1)))
+        }
+    }
+
+    #[inline(always)]
+    fn of_f16(self, v: __m256i) -> F32 {
+        // SAFETY: as above.
+        unsafe {
+            let (low, high) = (_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            F32(_mm256_cvtph_ps(low), _mm256_cvtph_ps(high))
+        }
+    }
+
+    #[inline(always)]
+    fn to_f16(self, v: F32) -> __m256i {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
+        // SAFETY: as above.
+        unsafe { _mm256_set_m128i(_mm256_cvtps_ph::<NEAREST>(v.1), _mm256_cvtps_ph::<NEAREST>(v.0)) }
     }
 
     #[inline(always)]

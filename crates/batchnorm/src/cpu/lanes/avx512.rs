@@ -275,6 +275,71 @@ impl Isa for Avx512 {
         }
     }
 
+    type Halves = __m256i;
+
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16) -> __m256i {
+        // SAFETY: as above, and the caller's.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_part_halves(self, from: *const u16, len: usize) -> __m256i {
+        // SAFETY: as above; masked lanes are not read.
+        unsafe { _mm256_maskz_loadu_epi16(first_lanes(len), from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(self, to: *mut u16, v: __m256i) {
+        // SAFETY: as above, and the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part_halves(self, to: *mut u16, v: __m256i, len: usize) {
+        // SAFETY: as above; masked lanes are not written.
+        unsafe { _mm256_mask_storeu_epi16(to.cast(), first_lanes(len), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_halves(self, to: *mut u16, v: __m256i) {
+        // SAFETY: as above, and the caller's.
+        unsafe { _mm256_stream_si256(to.cast(), v) }
+    }
+
+    #[inline(always)]
+    fn of_bf16(self, v: __m256i) -> F32 {
+        // SAFETY: as above.
+        F32(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(v))) })
+    }
+
+    #[inline(always)]
+    fn to_bf16(self, v: F32) -> __m256i {
+        // Not the instruction of AVX-512 BF16, which takes numbers below 2^-126 for zeros: other bits than other processors'.
+        // SAFETY: as above.
+        unsafe {
+            let bits = _mm512_castps_si512(v.0);
+            let high = _mm512_srli_epi32::<16>(bits);
+            let odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+            let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v.0, v.0);
+            let quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+            _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(nan, _mm512_srli_epi32::<16>(rounded), quiet))
+        }
+    }
+
+    #[inline(always)]
+    fn of_f16(self, v: __m256i) -> F32 {
+        // SAFETY: as above.
+        F32(unsafe { _mm512_cvtph_ps(v) })
+    }
+
+    #[inline(always)]
+    fn to_f16(self, v: F32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v.0) }
+    }
+
     #[inline(always)]
     fn prefetch<E>(self, address: *const E) {
         // SAFETY: as above; a prefetch faults nowhere.

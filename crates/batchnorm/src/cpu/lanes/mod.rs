@@ -11,6 +11,7 @@
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+mod halves;
 pub mod portable;
 
 use std::ops::{Add, Mul, Sub};
@@ -128,6 +129,64 @@ pub trait Isa: Copy + Send + Sync + 'static {
     ///
     /// As for f32.
     unsafe fn stream_f64(self, to: *mut f64, v: Self::F64);
+
+    /// Sixteen numbers of 16 bits.
+    type Halves: Copy;
+
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    unsafe fn load_halves(self, from: *const u16) -> Self::Halves;
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    #[inline(always)]
+    unsafe fn load_part_halves(self, from: *const u16, len: usize) -> Self::Halves {
+        let mut values = [0u16; LANES];
+        // SAFETY: the caller's: the first `len` can be read.
+        unsafe {
+            from.copy_to_nonoverlapping(values.as_mut_ptr(), len.min(LANES));
+            self.load_halves(values.as_ptr())
+        }
+    }
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    unsafe fn store_halves(self, to: *mut u16, v: Self::Halves);
+    /// As for f32.
+    ///
+    /// # Safety
+    ///
+    /// As for f32.
+    #[inline(always)]
+    unsafe fn store_part_halves(self, to: *mut u16, v: Self::Halves, len: usize) {
+        let mut values = [0u16; LANES];
+        // SAFETY: the caller's: the first `len` can be written.
+        unsafe {
+            self.store_halves(values.as_mut_ptr(), v);
+            to.copy_from_nonoverlapping(values.as_ptr(), len.min(LANES));
+        }
+    }
+    /// Writes [`LANES`] numbers past the cache.
+    ///
+    /// # Safety
+    ///
+    /// They can be written, and `to` is a multiple of 32.
+    unsafe fn stream_halves(self, to: *mut u16, v: Self::Halves);
+    /// Exact.
+    fn of_bf16(self, v: Self::Halves) -> Self::F32;
+    /// To the nearest, ties to even.
+    fn to_bf16(self, v: Self::F32) -> Self::Halves;
+    /// Exact.
+    fn of_f16(self, v: Self::Halves) -> Self::F32;
+    /// To the nearest, ties to even.
+    fn to_f16(self, v: Self::F32) -> Self::Halves;
 
     /// Asks for the line at an address, which need not exist.
     fn prefetch<E>(self, address: *const E);

@@ -2,6 +2,8 @@
 
 use std::ops::{Add, Mul, Sub};
 
+use half::{bf16, f16};
+
 use super::{Isa, LANES, Vector, Wide};
 use crate::Real;
 
@@ -203,6 +205,46 @@ impl Isa for Portable {
     unsafe fn stream_f64(self, to: *mut f64, v: Array<f64>) {
         // SAFETY: the caller's.
         unsafe { store(to, &v, LANES) }
+    }
+
+    type Halves = [u16; LANES];
+
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u16) -> [u16; LANES] {
+        // SAFETY: the caller's.
+        unsafe { from.cast::<[u16; LANES]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_halves(self, to: *mut u16, v: [u16; LANES]) {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<[u16; LANES]>().write_unaligned(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_halves(self, to: *mut u16, v: [u16; LANES]) {
+        // SAFETY: the caller's.
+        unsafe { self.store_halves(to, v) }
+    }
+
+    #[inline(always)]
+    fn of_bf16(self, v: [u16; LANES]) -> Array<f32> {
+        Array(v.map(|bits| bf16::from_bits(bits).to_f32()))
+    }
+
+    #[inline(always)]
+    fn to_bf16(self, v: Array<f32>) -> [u16; LANES] {
+        v.0.map(|value| bf16::from_f32(value).to_bits())
+    }
+
+    #[inline(always)]
+    fn of_f16(self, v: [u16; LANES]) -> Array<f32> {
+        Array(v.map(|bits| f16::from_bits(bits).to_f32()))
+    }
+
+    #[inline(always)]
+    fn to_f16(self, v: Array<f32>) -> [u16; LANES] {
+        v.0.map(|value| f16::from_f32(value).to_bits())
     }
 
     #[inline(always)]

@@ -1,0 +1,108 @@
+//! Half types: widened exactly, computed with in f32, rounded once; the same bits on every instruction set.
+
+use batchnorm::{
+    Coefficients, CpuOn, Element, Epilogue, Kernels, Moments, Reference, View, ViewMut, bf16, f16,
+};
+
+use crate::judge::agree;
+use crate::sameness;
+use crate::tensors::{Tensors, Then, best, sets, shape};
+
+fn values<E: Element>(of: fn(u16) -> E) -> Vec<E> {
+    (0..=u16::MAX).map(of).collect()
+}
+
+/// All numbers of a type through an affine map, as the type itself rounds them.
+fn every_value_is_rounded_once<E: Element<Parameter = f32>>(of: fn(u16) -> E)
+where
+    CpuOn: Kernels<E>,
+{
+    let x = values(of);
+    for (scale, beta) in [(1.0, 0.0), (1.0 / 3.0, 0.0), (1.003_906_3, 0.0), (2.0, -1e-7), (1e-5, 1e-7)] {
+        let coefficients = [Coefficients { mean: 0.0, rstd: 1.0, gamma: scale, beta }];
+        // Vectors and their parts.
+        for extents in [(1, 1, 1 << 16), (1 << 16, 1, 1)] {
+            let shape = shape(extents);
+            for kernels in sets() {
+                let mut y = vec![E::default(); x.len()];
+                let view = View::new("x", shape, &x).unwrap();
+                kernels.normalize(
+                    &coefficients,
+                    view,
+                    Epilogue::None,
+                    ViewMut::new("y", shape, &mut y).unwrap(),
+                );
+                for (x, y) in x.iter().zip(&y) {
+                    let expected = E::narrow(x.widen().mul_add(scale as f32, beta as f32)).to_f64();
+                    let found = y.to_f64();
+                    let both_nan = found.is_nan() && expected.is_nan();
+                    let set = kernels.instruction_set();
+                    assert!(found == expected || both_nan, "{x:?} {scale} {set}: {found:e}, not {expected:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_bf16_is_rounded_once() {
+    every_value_is_rounded_once(bf16::from_bits);
+}
+
+#[test]
+fn every_f16_is_rounded_once() {
+    every_value_is_rounded_once(f16::from_bits);
+}
+
+const SHAPES: [(usize, usize, usize); 9] = [
+    (3, 5, 17),
+    (9, 100, 49),
+    (1, 9000, 4),
+    (2, 3, 16_385),
+    (7, 90, 64),
+    (70, 300, 1),
+    (4500, 3, 1),
+    (1100, 528, 1),
+    // Streamed.
+    (300, 60, 257),
+];
+
+fn agrees_with_the_reference<E: Element>()
+where
+    CpuOn: Kernels<E>,
+{
+    for (seed, extents) in SHAPES.into_iter().enumerate() {
+        let tensors = Tensors::<E>::normal(extents, seed as u64);
+        let (found, expected) =
+            (tensors.through(&best(), Then::Nothing), tensors.through(&Reference, Then::Nothing));
+        agree(&tensors, &found, &expected);
+    }
+}
+
+#[test]
+fn half_types_agree_with_the_reference() {
+    agrees_with_the_reference::<bf16>();
+    agrees_with_the_reference::<f16>();
+}
+
+#[test]
+fn half_types_compute_the_same_bits_on_any_instruction_set_and_number_of_threads() {
+    for extents in SHAPES {
+        sameness::check::<bf16>(extents, 3, &[Then::Nothing, Then::LeakyRelu], &[1, 3]);
+        sameness::check::<f16>(extents, 4, &[Then::Nothing, Then::AddRelu], &[1, 3]);
+    }
+}
+
+/// Sums of a type whose largest number is 65504 are f64.
+#[test]
+fn no_sum_overflows_at_65504() {
+    for extents in [(1, 2, 100_000), (50_000, 2, 1)] {
+        let shape = shape(extents);
+        let x = vec![f16::MAX; shape.len()];
+        let mut moments = [Moments::EMPTY; 2];
+        best().moments(View::new("x", shape, &x).unwrap(), &mut moments);
+        for moments in moments {
+            assert_eq!((moments.mean, moments.m2), (65504.0, 0.0));
+        }
+    }
+}
