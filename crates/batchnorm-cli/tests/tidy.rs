@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that may contain `unsafe`, each block with a SAFETY comment.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 11] = [
     // Vector instructions, and the choice among them.
     "crates/batchnorm/src/cpu/dispatch.rs",
     "crates/batchnorm/src/cpu/lanes/avx2.rs",

@@ -16,7 +16,7 @@ mod sealed {
     impl Sealed for half::bf16 {}
 }
 
-/// What a tensor may hold: f32, f64, and the half types [`bf16`] and [`f16`].
+/// What a tensor may hold: f32, f64, and the half types [`bf16`](struct@half::bf16) and [`f16`](struct@half::f16).
 ///
 /// The maps compute in [`Element::Parameter`], the type that gamma, beta and the stored running statistics
 /// have; the folds accumulate in f64 whatever the element. The half types' is f32: their elements are widened
