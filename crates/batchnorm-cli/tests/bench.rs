@@ -52,8 +52,14 @@ fn a_row_has_time_speed_and_share() {
 
 #[test]
 fn json_has_a_line_for_each_peer() {
-    let rows =
-        ["--op", "forward,backward,eval", "--dtype", "f32,f64", "--layout", "channels-first,channels-last"];
+    let rows = [
+        "--op",
+        "forward,backward,eval",
+        "--dtype",
+        "f32,f64,bf16,f16",
+        "--layout",
+        "channels-first,channels-last",
+    ];
     let output = quick(&[&["--shape", "4x8x7", "--threads", "1,2", "--json"], &rows[..]].concat());
     let lines = lines(&output);
     assert_eq!(lines.len(), 3 * 2 * 2 * 2 * 3);
@@ -63,7 +69,7 @@ fn json_has_a_line_for_each_peer() {
         assert_eq!(line["shape"], "4x8x7");
         for (key, values) in [
             ("op", ["forward", "backward", "eval"].as_slice()),
-            ("dtype", &["f32", "f64"]),
+            ("dtype", &["f32", "f64", "bf16", "f16"]),
             ("layout", &["channels_first", "channels_last"]),
         ] {
             assert!(values.contains(&line[key].as_str().unwrap()), "{key}: {line}");

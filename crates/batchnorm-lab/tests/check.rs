@@ -14,17 +14,17 @@ fn check(subjects: &[Subject], problems: u64) -> Outcome {
 
 #[test]
 fn the_kernels_of_this_machine_are_as_accurate_as_they_say() {
-    let outcome = check(&subjects(), 40);
+    let outcome = check(&subjects(), 96);
     assert!(outcome.is_good(), "{outcome:#?}");
     // Every work and type has a row, with something measured in it.
     let sets = subjects().len();
-    assert!(outcome.rows.len() >= 10 * sets, "{outcome:#?}");
+    assert!(outcome.rows.len() >= 20 * sets, "{outcome:#?}");
     assert!(outcome.rows.iter().all(|row| row.runs > 0 && row.error.is_finite() && row.error <= row.bound));
 }
 
 #[test]
 fn the_reference_agrees_with_itself() {
-    let outcome = check(&[Subject::new("reference", Reference)], 40);
+    let outcome = check(&[Subject::new("reference", Reference)], 96);
     assert!(outcome.is_good(), "{outcome:#?}");
 }
 

@@ -20,7 +20,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   batchnorm bench --shape 32x64x56x56 --op forward --layout channels-first
   batchnorm bench --shapes resnet50 --layout channels-first,channels-last
-  batchnorm bench --shapes odd,mine.txt --dtype f32,f64 --threads 1,2
+  batchnorm bench --shapes odd,mine.txt --dtype f32,bf16 --threads 1,2
   batchnorm bench --shape 64x64x725x725 --in-place --no-reference      more than 2^31 elements
   batchnorm bench --shape 1x4x1048576 --explain                        which kernel runs, and why
   batchnorm bench --json > mine.jsonl                                  a line for each time

@@ -26,6 +26,10 @@ named! {
         F32 = "f32",
         /// 64-bit floats.
         F64 = "f64",
+        /// 16-bit floats of f32's range and 8 bits of precision; parameters and statistics are f32.
+        Bf16 = "bf16",
+        /// 16-bit floats of IEEE 754, up to 65504 and with 11 bits of precision; parameters and statistics are f32.
+        F16 = "f16",
     }
 }
 
@@ -64,6 +68,8 @@ impl From<Dtype> for ElementType {
         match dtype {
             Dtype::F32 => Self::F32,
             Dtype::F64 => Self::F64,
+            Dtype::Bf16 => Self::Bf16,
+            Dtype::F16 => Self::F16,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use batchnorm::roof::{self, Store};
-use batchnorm::{Cpu, Error, Real, Reference};
+use batchnorm::{Cpu, Element, Error, Reference, bf16, f16};
 use bytemuck::Pod;
 
 use super::pass::{Pass, Tensors};
@@ -90,6 +90,8 @@ pub fn measure(case: &Case, effort: &Effort) -> Result<Measured, BenchError> {
     pool.install(|| match case.dtype {
         Dtype::F32 => row::<f32>(case, &effort),
         Dtype::F64 => row::<f64>(case, &effort),
+        Dtype::Bf16 => row::<bf16>(case, &effort),
+        Dtype::F16 => row::<f16>(case, &effort),
     })
 }
 
@@ -98,7 +100,7 @@ fn reference_seconds(case: &Case) -> f64 {
     case.extents.elements() as f64 * case.least_moves() * REFERENCE_PER_ELEMENT
 }
 
-fn row<E: Real + Pod>(case: &Case, effort: &Effort) -> Result<Measured, BenchError> {
+fn row<E: Element + Pod>(case: &Case, effort: &Effort) -> Result<Measured, BenchError> {
     let engine = |source: Error| BenchError::Engine { case: case.clone(), source };
     let mut tensors = Tensors::<E>::new(case)?;
     let mut ours = Pass::new(case, Cpu).map_err(engine)?;
@@ -127,7 +129,7 @@ fn row<E: Real + Pod>(case: &Case, effort: &Effort) -> Result<Measured, BenchErr
 }
 
 /// The least traffic, with nothing computed. In place there is one tensor: half of it is copied onto the other half.
-fn under_the_roof<E: Real + Pod>(
+fn under_the_roof<E: Element + Pod>(
     case: &Case,
     tensors: &mut Tensors<E>,
     store: Store,
@@ -154,7 +156,7 @@ fn in_full(case: &Case, timing: Timing) -> Timing {
     Timing { median: timing.median * times, fastest: timing.fastest * times, ..timing }
 }
 
-fn reference<E: Real + Pod>(
+fn reference<E: Element + Pod>(
     case: &Case,
     ours: &Pass<E, Cpu>,
     tensors: &mut Tensors<E>,

@@ -4,7 +4,7 @@ use std::fs;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use batchnorm::Real;
+use batchnorm::Element;
 use bytemuck::Pod;
 use memmap2::MmapMut;
 use rayon::prelude::*;
@@ -37,7 +37,7 @@ impl<E: Pod> Tensor<E> {
     }
 }
 
-impl<E: Real + Pod> Tensor<E> {
+impl<E: Element + Pod> Tensor<E> {
     /// About normal with this mean and standard deviation, by a stream for each chunk: the same for any number of threads.
     pub(super) fn random(len: usize, which: u8, mean: f64, std: f64) -> Result<Self, BenchError> {
         let mut tensor = Self::new(len)?;

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use batchnorm::{
-    BatchNorm, BatchNormConfig, Error, Gradients, Inference, Kernels, Real, RunningStatistics, Saved, Wanted,
+    BatchNorm, BatchNormConfig, Element, Error, Gradients, Inference, Kernels, RunningStatistics, Saved, Wanted,
 };
 use bytemuck::Pod;
 
@@ -28,7 +28,7 @@ pub(super) struct Tensors<E> {
     pub(super) out: Tensor<E>,
 }
 
-impl<E: Real + Pod> Tensors<E> {
+impl<E: Element + Pod> Tensors<E> {
     pub(super) fn new(case: &Case) -> Result<Self, BenchError> {
         let len = case.extents.elements();
         Ok(Self {
@@ -41,26 +41,30 @@ impl<E: Real + Pod> Tensors<E> {
 }
 
 /// A layer, and what its passes leave.
-pub(super) struct Pass<E, K> {
+pub(super) struct Pass<E: Element, K> {
     case: Case,
-    layer: BatchNorm<E, K>,
+    layer: BatchNorm<E::Parameter, K>,
     inference: Inference<K>,
     saved: Saved,
     gradients: Gradients,
 }
 
-impl<E: Real + Pod, K: Kernels<E> + Clone> Pass<E, K> {
+impl<E: Element + Pod, K: Kernels<E> + Clone> Pass<E, K> {
     /// A layer with random parameters, and statistics of the inputs' kind.
     pub(super) fn new(case: &Case, kernels: K) -> Result<Self, Error> {
         let channels = case.shape().channels();
         let mut layer = BatchNorm::with_kernels(channels, BatchNormConfig::pytorch(), kernels)?;
         let mut stream = Stream::new(1, Purpose::Weights);
         // Scales below the standard deviation: evaluation in place, over and over, settles rather than overflows.
-        layer.gamma_mut().into_iter().flatten().for_each(|gamma| *gamma = E::from_f64(0.5 + stream.unit()));
-        layer.beta_mut().into_iter().flatten().for_each(|beta| *beta = E::from_f64(stream.normal()));
+        layer
+            .gamma_mut()
+            .into_iter()
+            .flatten()
+            .for_each(|gamma| *gamma = E::Parameter::from_f64(0.5 + stream.unit()));
+        layer.beta_mut().into_iter().flatten().for_each(|beta| *beta = E::Parameter::from_f64(stream.normal()));
         layer.set_running(RunningStatistics {
-            mean: vec![E::from_f64(MEAN); channels],
-            variance: vec![E::from_f64(STD * STD); channels],
+            mean: vec![E::Parameter::from_f64(MEAN); channels],
+            variance: vec![E::Parameter::from_f64(STD * STD); channels],
             batches: 1,
         })?;
         let inference = layer.inference()?;

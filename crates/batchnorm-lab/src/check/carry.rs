@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use batchnorm::{Element, Kernels, Reference};
+use batchnorm::{Element, Kernels, Reference, bf16, f16};
 use rayon::ThreadPool;
 
 use super::data::Data;
@@ -88,6 +88,8 @@ pub fn carry_out(
         match problem.dtype {
             Dtype::F32 => check::<f32>(subjects, |subject| &*subject.f32, &problem, &pools, &mut outcome),
             Dtype::F64 => check::<f64>(subjects, |subject| &*subject.f64, &problem, &pools, &mut outcome),
+            Dtype::Bf16 => check::<bf16>(subjects, |subject| &*subject.bf16, &problem, &pools, &mut outcome),
+            Dtype::F16 => check::<f16>(subjects, |subject| &*subject.f16, &problem, &pools, &mut outcome),
         }
         outcome.problems += 1;
     }

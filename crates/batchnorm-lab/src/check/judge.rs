@@ -17,6 +17,10 @@
 //! | dx | RMS of the difference, relative to that of gamma rstd dz | m + f + 16 u r |
 //! | d_addend | as dx, relative to dz | 0: it is dy or 0 |
 //!
+//! A half type is computed with as f32 is, and what is written is rounded once more, by at most h of itself: 2^-8 in bf16, 2^-11 in
+//! f16. An output may be up to sqrt(3) times as large as the terms that it is measured by: 2 h are added to m. d_addend is not
+//! rounded.
+//!
 //! m is the map's: in f32, 2e-7, the project's goal; of fewer than 256 elements, whose roundings have no mean yet, twelve
 //! roundings of 2^-24, all the same way; in f64, 16 u. In training xhat has mean 0 and variance 1, so the size of y by gamma and
 //! beta is y's own RMS. dx is measured by the size of its first term because it can be a small difference of large ones.
@@ -97,9 +101,20 @@ impl Judge {
     /// m.
     fn mapped(&self) -> f64 {
         match self.dtype {
-            Dtype::F32 if self.data.shape.len() < MANY => FEW_F32,
-            Dtype::F32 => GOAL,
             Dtype::F64 => 16.0 * UNIT,
+            Dtype::F32 | Dtype::Bf16 | Dtype::F16 => {
+                let computed = if self.data.shape.len() < MANY { FEW_F32 } else { GOAL };
+                computed + 2.0 * self.rounded_once_more()
+            }
+        }
+    }
+
+    /// h.
+    fn rounded_once_more(&self) -> f64 {
+        match self.dtype {
+            Dtype::F32 | Dtype::F64 => 0.0,
+            Dtype::Bf16 => 1.0 / (1 << 8) as f64,
+            Dtype::F16 => 1.0 / (1 << 11) as f64,
         }
     }
 
@@ -127,7 +142,7 @@ impl Judge {
         let error = relative(difference(&found.y, &self.expected.y), size.sqrt());
         let given = match (self.data.work, self.dtype) {
             (Work::Eval | Work::EvalInPlace, Dtype::F64) => 0.0,
-            (Work::Eval | Work::EvalInPlace, Dtype::F32) => self.rounded_mean(),
+            (Work::Eval | Work::EvalInPlace, _) => self.rounded_mean(),
             _ => self.folded(),
         };
         Measurement { what: "y", error, bound: self.mapped() + given }

@@ -75,7 +75,7 @@ pub struct Problem {
 }
 
 /// Of problems with these numbers, there is one for each work, type and layout.
-pub(super) const CYCLE: u64 = 24;
+pub(super) const CYCLE: u64 = 48;
 
 /// Elements of a problem, at most; of one in eight, more.
 const MOST: usize = 1 << 16;
@@ -100,20 +100,19 @@ impl Problem {
     pub fn draw(seed: u64, number: u64) -> Self {
         let mut stream = Stream::new(seed, Purpose::Problem { number });
         let work = Work::ALL[(number % 6) as usize];
-        let dtype = Dtype::ALL[(number / 6 % 2) as usize];
-        let layout = Layout::ALL[(number / 12 % 2) as usize];
+        let dtype = Dtype::ALL[(number / 6 % 4) as usize];
+        let layout = Layout::ALL[(number / 24 % 2) as usize];
         let extents = extents(&mut stream);
         let activation = match stream.happens(0.5) {
             true => Activation::None,
             false => one_of(&mut stream, Activation::ALL),
         };
-        // Powers of ten that leave an f32 room for gamma, for means of a million deviations and for what is squared.
-        let most = if dtype == Dtype::F32 { 25.0 } else { 30.0 };
+        let (most, means) = range(dtype);
         let scale = match stream.happens(0.5) {
             true => 1.0,
             false => 10f64.powf(most * (2.0 * stream.unit() - 1.0)),
         };
-        let mean = one_of(&mut stream, &[0.0, 3.0, -1e4, 1e6]);
+        let mean = one_of(&mut stream, means);
         let in_place = matches!(work, Work::ForwardInPlace | Work::EvalInPlace);
         Self {
             seed,
@@ -158,6 +157,19 @@ impl fmt::Display for Problem {
         write!(f, ", mean {:e} deviations of {:.1e}", location.mean, location.scale)?;
         let plural = if *threads == 1 { "" } else { "s" };
         write!(f, ", {threads} thread{plural}, offset {offset}{}", if *masked { ", masked" } else { "" })
+    }
+}
+
+/// The largest power of ten of a standard deviation (and the smallest), and means in deviations, that leave a type room for gamma,
+/// for what is squared, and for gradients, which are as large as standard deviations are small.
+fn range(dtype: Dtype) -> (f64, &'static [f64]) {
+    match dtype {
+        Dtype::F32 => (25.0, &[0.0, 3.0, -1e4, 1e6]),
+        Dtype::F64 => (30.0, &[0.0, 3.0, -1e4, 1e6]),
+        // At 1e4 deviations, all values of a channel are one or two numbers.
+        Dtype::Bf16 => (25.0, &[0.0, 3.0, -1e2, 1e4]),
+        // Up to 65504: a mean of 3160. Of values that are all the same, a gradient is 316 times as large as it would be.
+        Dtype::F16 => (0.5, &[0.0, 3.0, -1e2, 1e3]),
     }
 }
 

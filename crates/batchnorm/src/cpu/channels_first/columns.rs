@@ -31,6 +31,9 @@ use crate::Shape;
 /// Rows that are taken at once.
 pub const ROWS: usize = 4;
 
+/// Rows that are folded at once where there are as many: their sums are read and written once for all.
+const MANY_ROWS: usize = 8;
+
 /// How far ahead of a fold lines are asked for, in elements: rows that are read side by side are more streams than the processor
 /// foresees.
 const AHEAD: usize = 2 * 1024;
@@ -82,9 +85,19 @@ pub fn map_on<M: Map>(
     elements: Range<usize>,
 ) {
     let row = narrows.len() * run;
-    // Short rows are repeated, so that there is something to do between their ends.
-    let period = row * LONG_ROW.div_ceil(row);
+    let period = period(row, LINE / size_of::<M::Element>());
     room::to_map(period + LANES, |room| on(set, MapOn { map, run, narrows, period, elements, room }));
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// After how many elements everything begins again. Short rows are repeated, so that there is something to do between their ends,
+/// and until they end with a line of `line` elements, if that is soon.
+fn period(row: usize, line: usize) -> usize {
+    let whole = row * (line >> row.trailing_zeros().min(line.trailing_zeros()));
+    let row = if whole <= LONGEST_ROW { whole } else { row };
+    row * LONG_ROW.div_ceil(row)
 }
 
 /// Columns that rows are joined for.
@@ -92,6 +105,9 @@ pub const FEWEST: usize = 64;
 
 /// Elements that are mapped between two looks at where a row ends, at least.
 const LONG_ROW: usize = 256;
+
+/// What is known of so many columns fits the first cache.
+const LONGEST_ROW: usize = 2 * 1024;
 
 struct Fold<'p, 'm, F: Folded> {
     fold: &'p F,
@@ -122,7 +138,10 @@ impl<F: Folded> Job for Fold<'_, '_, F> {
         let (mut row, end, stride) = (block.rows.start, block.rows.end, joined * block.row());
         while row < end {
             let from = block.start(row, channels.start);
-            if end - row >= ROWS * joined {
+            if end - row >= MANY_ROWS * joined {
+                fold_columns::<I, F, MANY_ROWS>(isa, fold, from, stride, joined * width, &known, &mut kept);
+                row += MANY_ROWS * joined;
+            } else if end - row >= ROWS * joined {
                 fold_columns::<I, F, ROWS>(isa, fold, from, stride, joined * width, &known, &mut kept);
                 row += ROWS * joined;
             } else {
@@ -201,22 +220,38 @@ impl<M: Map> Job for MapOn<'_, '_, M> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let Self { map, run, narrows, period, elements, mut room } = self;
-        let (mut start, width) = (0, period + LANES);
-        'all: loop {
-            for narrow in narrows {
-                if start >= width {
-                    break 'all;
-                }
-                room.open(start..(start + run).min(width), narrow, M::FIELDS);
-                start += run;
+        let row = narrows.len() * run;
+        let head = map.until_line(elements.start, elements.len()).min(elements.len());
+        // What is known begins with what the first whole vector needs, and so at a line, as the vector does.
+        let first = (elements.start + head) % row;
+        for (j, narrow) in narrows.iter().enumerate() {
+            let start = (j * run + row - first) % row;
+            room.open(start..(start + run).min(row), narrow, M::FIELDS);
+            if start + run > row {
+                room.open(0..start + run - row, narrow, M::FIELDS);
             }
         }
+        room.repeat(row, M::FIELDS);
         let known = room.known();
-        let (mut i, mut column) = (elements.start, elements.start % period);
-        let head = map.until_line(i, elements.len()).min(elements.len());
         if head > 0 {
-            map_part::<I, M, 1>(isa, map, i, 0, head, known.run(column, head));
-            (i, column) = (i + head, (column + head) % period);
+            map_part::<I, M, 1>(isa, map, elements.start, 0, head, known.run(period - head, head));
+        }
+        let (mut i, mut column) = (elements.start + head, 0);
+        // Vectors of several periods side by side: what is known of a column is read once for all of them.
+        if period.is_multiple_of(LANES) && begin_alike::<M, ROWS>(map, i, period, elements.end - i) {
+            let known = known.run(0, period);
+            while i + ROWS * period <= elements.end {
+                let maps: [M; ROWS] = rows(
+                    #[inline(always)]
+                    |row| map.run(i + row * period, period),
+                );
+                let mut j = 0;
+                while j + LANES <= period {
+                    map_step(isa, &maps, &known, j, None);
+                    j += LANES;
+                }
+                i += ROWS * period;
+            }
         }
         while i + LANES <= elements.end {
             let vectors = (period - column).div_ceil(LANES).min((elements.end - i) / LANES);

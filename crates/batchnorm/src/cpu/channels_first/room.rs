@@ -27,9 +27,27 @@ pub struct FoldRoom<'m, P> {
 
 /// Calls `job` with room to fold `width` columns, in memory that this thread keeps.
 pub fn to_fold<P: Real + Scratch, R>(width: usize, job: impl FnOnce(FoldRoom<'_, P>) -> R) -> R {
-    scratch::with_any(3 * width, 0.0, |wide| {
-        scratch::with_any(AFFINE * width, P::ZERO, |narrow| job(FoldRoom { width, wide, narrow }))
+    let width = in_lines(width);
+    scratch::with_any(3 * width + LINE, 0.0, |wide| {
+        let wide = from_a_line(wide, 3 * width);
+        scratch::with_any(AFFINE * width + LINE, P::ZERO, |narrow| {
+            job(FoldRoom { width, wide, narrow: from_a_line(narrow, AFFINE * width) })
+        })
     })
+}
+
+/// Bytes of a line, and more elements than it has of any type.
+const LINE: usize = 64;
+
+/// Fields of so many columns begin at lines, if the first does: a vector across two lines costs as much as two.
+fn in_lines(width: usize) -> usize {
+    width.next_multiple_of(LINE / size_of::<f32>())
+}
+
+/// `len` values of `memory`, from where a line begins.
+fn from_a_line<T>(memory: &mut [T], len: usize) -> &mut [T] {
+    let before = memory.as_ptr().align_offset(LINE).min(memory.len() - len);
+    &mut memory[before..before + len]
 }
 
 impl<P: Real + Lanes> FoldRoom<'_, P> {
@@ -67,7 +85,10 @@ pub struct MapRoom<'m, P> {
 
 /// Calls `job` with room to map `width` columns, in memory that this thread keeps.
 pub fn to_map<P: Real + Scratch, R>(width: usize, job: impl FnOnce(MapRoom<'_, P>) -> R) -> R {
-    scratch::with_any(FIELDS * width, P::ZERO, |narrow| job(MapRoom { width, narrow }))
+    let width = in_lines(width);
+    scratch::with_any(FIELDS * width + LINE, P::ZERO, |narrow| {
+        job(MapRoom { width, narrow: from_a_line(narrow, FIELDS * width) })
+    })
 }
 
 impl<P: Real + Lanes> MapRoom<'_, P> {
@@ -75,6 +96,19 @@ impl<P: Real + Lanes> MapRoom<'_, P> {
     #[inline(always)]
     pub fn open(&mut self, columns: Range<usize>, narrow: &Narrow<P>, fields: usize) {
         fill(self.narrow, self.width, columns, narrow, fields);
+    }
+
+    /// The first `row` columns, over and over.
+    #[inline(always)]
+    pub fn repeat(&mut self, row: usize, fields: usize) {
+        for of_field in self.narrow.chunks_exact_mut(self.width).take(fields) {
+            let mut done = row;
+            while done < of_field.len() {
+                let more = done.min(of_field.len() - done);
+                of_field.copy_within(..more, done);
+                done += more;
+            }
+        }
     }
 
     /// What is known of the columns.
