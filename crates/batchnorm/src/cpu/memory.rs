@@ -92,6 +92,16 @@ impl<'a, E: Lanes> Source<'a, E> {
             isa.prefetch(self.data.wrapping_add(i.wrapping_add(per_line)));
         }
     }
+
+    /// The same into the second-level cache, which keeps track of more of them at a time.
+    #[inline(always)]
+    pub fn prefetch_far<I: Isa>(&self, isa: I, i: usize) {
+        let per_line = LINE / size_of::<E>();
+        isa.prefetch_far(self.data.wrapping_add(i));
+        if per_line < LANES {
+            isa.prefetch_far(self.data.wrapping_add(i.wrapping_add(per_line)));
+        }
+    }
 }
 
 /// The elements from `i` on: [`LANES`], or `Some(len)` and then zeros.

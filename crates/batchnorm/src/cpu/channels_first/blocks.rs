@@ -32,6 +32,9 @@ pub struct Block {
 /// Rows of the shortest runs that are folded together, and elements at least: many blocks, so that all threads have some.
 const SHORT: (usize, usize) = (2 * 1024, 128 * 1024);
 
+/// The fewest rows of such a block, and elements.
+const FEWEST: (usize, usize) = (768, 32 * 1024);
+
 impl Blocks {
     pub fn new(shape: Shape) -> Self {
         let inner = shape.inner().max(1);
@@ -39,7 +42,15 @@ impl Blocks {
         // Pieces begin at multiples of a cache line, as far as the row does.
         let piece = inner.div_ceil(pieces).next_multiple_of(16).min(inner);
         let row = (shape.channels() * inner).max(1);
-        let rows = if inner < MIN_INNER { SHORT.0.max(SHORT.1 / row) } else { BLOCK / inner };
+        let rows = if inner < MIN_INNER {
+            let most = SHORT.0.max(SHORT.1 / row);
+            // Of equal size and a multiple of four, so that threads end together; but what blocks are merged by takes time, too.
+            let fewest = FEWEST.0.max(FEWEST.1 / row);
+            let blocks = shape.outer().div_ceil(most).next_multiple_of(4).min((shape.outer() / fewest).max(1));
+            shape.outer().div_ceil(blocks)
+        } else {
+            BLOCK / inner
+        };
         Self { shape, rows: rows.max(1), pieces: inner.div_ceil(piece), piece }
     }
 

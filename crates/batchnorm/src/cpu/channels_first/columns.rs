@@ -34,8 +34,8 @@ pub const ROWS: usize = 4;
 /// Rows that are folded at once where there are as many: their sums are read and written once for all.
 const MANY_ROWS: usize = 8;
 
-/// How far ahead of a fold lines are asked for, in elements: rows that are read side by side are more streams than the processor
-/// foresees.
+/// How far ahead of a fold or a map lines are asked for, in elements: rows that are read side by side are more streams than the
+/// processor foresees.
 const AHEAD: usize = 2 * 1024;
 
 /// Folds a block of a few channels into `totals`.
@@ -248,6 +248,10 @@ impl<M: Map> Job for MapOn<'_, '_, M> {
                 let mut j = 0;
                 while j + LANES <= period {
                     map_step(isa, &maps, &known, j, None);
+                    maps.iter().for_each(
+                        #[inline(always)]
+                        |map| map.prefetch(isa, j + AHEAD),
+                    );
                     j += LANES;
                 }
                 i += ROWS * period;
@@ -387,9 +391,14 @@ fn map_columns<I: Isa, M: Map, const N: usize>(
         #[inline(always)]
         |row| map.run(to + head + row * stride, len),
     );
+    let ahead = N * stride * AHEAD.div_ceil(N * stride);
     let mut i = 0;
     while i + LANES <= len {
         map_step(isa, &maps, &known, i, None);
+        maps.iter().for_each(
+            #[inline(always)]
+            |map| map.prefetch(isa, i + ahead),
+        );
         i += LANES;
     }
     if i < len {

@@ -85,6 +85,13 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     }
 
     #[inline(always)]
+    fn prefetch<I: Isa>(&self, isa: I, i: usize) {
+        if self.y.streams {
+            self.x.prefetch_far(isa, i);
+        }
+    }
+
+    #[inline(always)]
     fn write<I: Isa>(&self, isa: I, i: usize, y: E::V<I>, len: Option<usize>) {
         self.y.write(isa, i, y, len);
     }
@@ -167,6 +174,16 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
             }
         };
         Gradients { dx, dz }
+    }
+
+    #[inline(always)]
+    fn prefetch<I: Isa>(&self, isa: I, i: usize) {
+        if self.dx.streams {
+            self.dy.prefetch_far(isa, i);
+            if let Some(x) = &self.x {
+                x.prefetch_far(isa, i);
+            }
+        }
     }
 
     #[inline(always)]

@@ -114,6 +114,8 @@ pub trait Map: Copy + Sync {
         i: usize,
         len: Option<usize>,
     ) -> Self::Values<I>;
+    /// Asks for the lines of the elements from `i` on, where so much is written that they come from memory.
+    fn prefetch<I: Isa>(&self, isa: I, i: usize);
     /// Writes them.
     fn write<I: Isa>(&self, isa: I, i: usize, values: Self::Values<I>, len: Option<usize>);
     /// Both.

@@ -357,6 +357,17 @@ fn map_runs<I: Isa, M: Map>(
     }
 }
 
+/// The unit to take in place of `unit` of `units`, so that each thread goes backwards through its own part: what it folded last is in
+/// its own cache still. Threads halve what there is until each has something.
+fn backwards_by_parts(unit: usize, units: usize, parts: usize) -> usize {
+    let half = units / 2;
+    match parts {
+        0 | 1 => units - 1 - unit,
+        _ if unit < half => backwards_by_parts(unit, half, parts / 2),
+        _ => half + backwards_by_parts(unit - half, units - half, parts / 2),
+    }
+}
+
 /// Maps some channels, from the last position to the first if `backwards`: what was folded last is in the cache still.
 pub fn map_channels<M: Map>(
     set: InstructionSet,
@@ -367,7 +378,9 @@ pub fn map_channels<M: Map>(
     narrows: &[Narrow<Computed<M::Element>>],
     backwards: bool,
 ) {
-    let in_order = |units: usize, unit: usize| if backwards { units - 1 - unit } else { unit };
+    let parts = if cut.alone { 1 } else { rayon::current_num_threads().next_power_of_two() };
+    let in_order =
+        |units: usize, unit: usize| if backwards { backwards_by_parts(unit, units, parts) } else { unit };
     if cut.columns && shape.inner() < MIN_INNER {
         let group = (COLUMNS_ROW / (shape.inner() * size_of::<M::Element>())).clamp(1, channels.len().max(1));
         let width = group * shape.inner();

@@ -347,6 +347,12 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch_far<E>(self, address: *const E) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+    }
+
+    #[inline(always)]
     fn fence(self) {
         // SAFETY: as above.
         unsafe { _mm_sfence() }

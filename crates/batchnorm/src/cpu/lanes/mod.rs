@@ -190,6 +190,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Asks for the line at an address, which need not exist.
     fn prefetch<E>(self, address: *const E);
+    /// The same into the second-level cache.
+    fn prefetch_far<E>(self, address: *const E);
 
     /// After streaming stores, before another thread reads.
     fn fence(self);
