@@ -7,6 +7,9 @@
 //! f = u (16 + 4 sqrt(n))   a fold: n roundings of either sign, four deviations of their sum, and a few more
 //! ```
 //!
+//! In half types f = u (16 + n): equal values, of which there are many, are rounded alike, so that n roundings may all have one sign
+//! (the reference's do, which adds up one value after the other).
+//!
 //! | quantity | error | bound |
 //! |---|---|---|
 //! | variance | relative to variance | f + 16 u r |
@@ -90,7 +93,11 @@ impl Judge {
     /// f + 16 u r.
     fn folded(&self) -> f64 {
         let count = self.data.count() as f64;
-        UNIT * (16.0 + 4.0 * count.sqrt()) + self.rounded_mean()
+        let roundings = match self.dtype {
+            Dtype::F32 | Dtype::F64 => 4.0 * count.sqrt(),
+            Dtype::Bf16 | Dtype::F16 => count,
+        };
+        UNIT * (16.0 + roundings) + self.rounded_mean()
     }
 
     /// 16 u r.

@@ -20,7 +20,8 @@ use super::masked::{self, All, Block, Counted, Tally};
 use super::narrow::Narrow;
 use super::{runs, threads};
 use crate::{
-    Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Mask, Moments, Shape, View, ViewMut,
+    Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Mask, Moments, Real, Shape, View,
+    ViewMut,
 };
 
 /// Positions of one channel that are folded together: even, and 16 KiB of f32, so that the second pass finds
@@ -201,14 +202,15 @@ fn sums_of_block<E: Element>(
 ) -> GradientSums {
     let narrow = Narrow::<E::Parameter>::new(coefficients, None);
     let (mut sum, mut product) = ([0.0; LANES], [0.0; LANES]);
-    let mut buffer = [E::default(); runs::GATED];
+    let mut buffer = [E::Parameter::ZERO; runs::GATED];
     blocks.for_each_run(i, |start, positions| {
         let counted = counted.part(positions.clone());
         for offset in (0..positions.len()).step_by(runs::GATED) {
             let len = (positions.len() - offset).min(runs::GATED);
             let counted = counted.part(offset..offset + len);
             let range = start + offset..start + offset + len;
-            let dz = &runs::gated(narrow, dy, gate, range.clone(), &mut buffer[..len])[..len];
+            let dz = &mut buffer[..len];
+            runs::gated(narrow, dy, gate, range.clone(), dz);
             accumulate(&mut sum, len, |i| counted.keep(i, dz[i].to_f64()));
             if let Some(x) = x {
                 let x = &x.data()[range][..len];

@@ -20,7 +20,8 @@ use super::masked::{self, All, Block, Counted, Tally};
 use super::narrow::{Columns, ColumnsBuffer, Run};
 use super::{runs, threads};
 use crate::{
-    Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Mask, Moments, Shape, View, ViewMut,
+    Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Mask, Moments, Real, Shape, View,
+    ViewMut,
 };
 
 /// The most columns that are folded together: one vector register's worth of sums, several times over.
@@ -332,14 +333,15 @@ fn sums_of_tile<E: Element>(
     let of_local = |channel: usize| coefficients[(first_channel + channel).min(coefficients.len() - 1)];
     let mean: [f64; WIDTH] = std::array::from_fn(|j| of_local(grid.local_channel(j)).mean);
     let (mut sum, mut product) = ([0.0; WIDTH], [0.0; WIDTH]);
-    let mut buffer = [E::default(); WIDTH];
+    let mut buffer = [E::Parameter::ZERO; WIDTH];
     grid.for_each_row(i, |row, start, len| {
         let counted = counted.part(row * WIDTH..row * WIDTH + len);
         let narrow = match gate {
             Gate::None => narrow,
             _ => narrow.part(first_column..first_column + len),
         };
-        let dz = &runs::gated(narrow, dy, gate, start..start + len, &mut buffer[..len])[..len];
+        let dz = &mut buffer[..len];
+        runs::gated(narrow, dy, gate, start..start + len, dz);
         accumulate(&mut sum, len, |j| counted.keep(j, dz[j].to_f64()));
         if let Some(x) = x {
             let x = &x.data()[start..start + len];
