@@ -245,15 +245,7 @@ impl<M: Map> Job for MapOn<'_, '_, M> {
                     #[inline(always)]
                     |row| map.run(i + row * period, period),
                 );
-                let mut j = 0;
-                while j + LANES <= period {
-                    map_step(isa, &maps, &known, j, None);
-                    maps.iter().for_each(
-                        #[inline(always)]
-                        |map| map.prefetch(isa, j + AHEAD),
-                    );
-                    j += LANES;
-                }
+                map_lines(isa, &maps, &known, period, AHEAD);
                 i += ROWS * period;
             }
         }
@@ -371,6 +363,65 @@ fn map_step<I: Isa, M: Map, const N: usize>(
     }
 }
 
+/// Maps as many whole vectors of `len` columns as there are, and returns how many elements they have.
+#[inline(always)]
+fn map_lines<I: Isa, M: Map, const N: usize>(
+    isa: I,
+    maps: &[M; N],
+    known: &Known<'_, Computed<M::Element>>,
+    len: usize,
+    ahead: usize,
+) -> usize {
+    let mut i = 0;
+    if maps[0].streams() && LANES * size_of::<M::Element>() < LINE {
+        // A line of a row after the other: halves of lines that are streamed by turns go to memory one by one.
+        while i + 2 * LANES <= len {
+            map_pair(isa, maps, known, i);
+            ask(isa, maps, i + ahead);
+            i += 2 * LANES;
+        }
+    }
+    while i + LANES <= len {
+        map_step(isa, maps, known, i, None);
+        ask(isa, maps, i + ahead);
+        i += LANES;
+    }
+    i
+}
+
+#[inline(always)]
+fn ask<I: Isa, M: Map, const N: usize>(isa: I, maps: &[M; N], i: usize) {
+    for map in maps {
+        map.prefetch(isa, i);
+    }
+}
+
+/// Two vectors of each row.
+#[inline(always)]
+fn map_pair<I: Isa, M: Map, const N: usize>(
+    isa: I,
+    maps: &[M; N],
+    known: &Known<'_, Computed<M::Element>>,
+    i: usize,
+) {
+    let first = maps[0].constants(
+        #[inline(always)]
+        |field| known.field::<I, M::Element>(isa, field, i, None),
+    );
+    let second = maps[0].constants(
+        #[inline(always)]
+        |field| known.field::<I, M::Element>(isa, field, i + LANES, None),
+    );
+    let values: [(M::Values<I>, M::Values<I>); N] = rows(
+        #[inline(always)]
+        |row| (maps[row].values(isa, &first, i, None), maps[row].values(isa, &second, i + LANES, None)),
+    );
+    for (map, (first, second)) in maps.iter().zip(values) {
+        map.write(isa, i, first, None);
+        map.write(isa, i + LANES, second, None);
+    }
+}
+
 /// Maps `len` columns of `N` rows, the first of which has them at `to`.
 #[inline(always)]
 fn map_columns<I: Isa, M: Map, const N: usize>(
@@ -392,15 +443,7 @@ fn map_columns<I: Isa, M: Map, const N: usize>(
         |row| map.run(to + head + row * stride, len),
     );
     let ahead = N * stride * AHEAD.div_ceil(N * stride);
-    let mut i = 0;
-    while i + LANES <= len {
-        map_step(isa, &maps, &known, i, None);
-        maps.iter().for_each(
-            #[inline(always)]
-            |map| map.prefetch(isa, i + ahead),
-        );
-        i += LANES;
-    }
+    let i = map_lines(isa, &maps, &known, len, ahead);
     if i < len {
         map_step(isa, &maps, &known, i, Some(len - i));
     }

@@ -97,6 +97,11 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     }
 
     #[inline(always)]
+    fn streams(&self) -> bool {
+        self.y.streams
+    }
+
+    #[inline(always)]
     fn anywhere(&self, len: usize) -> bool {
         self.y.anywhere(len)
     }
@@ -195,6 +200,11 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
             }
         }
         self.dx.write(isa, i, of.dx, len);
+    }
+
+    #[inline(always)]
+    fn streams(&self) -> bool {
+        self.dx.streams
     }
 
     #[inline(always)]

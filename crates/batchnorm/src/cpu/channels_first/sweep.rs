@@ -123,6 +123,8 @@ pub trait Map: Copy + Sync {
     fn step<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize, len: Option<usize>) {
         self.write(isa, i, self.values(isa, constants, i, len), len);
     }
+    /// Whether it writes past the cache.
+    fn streams(&self) -> bool;
     /// Whether whole vectors of runs of `len` elements may begin anywhere.
     fn anywhere(&self, len: usize) -> bool;
     /// If not, how many of the `len` elements from `i` on are mapped before the first whole vector.
