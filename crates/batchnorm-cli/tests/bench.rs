@@ -62,7 +62,7 @@ fn json_has_a_line_for_each_peer() {
     ];
     let output = quick(&[&["--shape", "4x8x7", "--threads", "1,2", "--json"], &rows[..]].concat());
     let lines = lines(&output);
-    assert_eq!(lines.len(), 3 * 2 * 2 * 2 * 3);
+    assert_eq!(lines.len(), 3 * 4 * 2 * 2 * 3);
     for (number, line) in lines.iter().enumerate() {
         let peer = ["batchnorm", "roof", "reference"][number % 3];
         assert_eq!(line["peer"], peer);
