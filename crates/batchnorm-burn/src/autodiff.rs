@@ -14,6 +14,7 @@ use burn::tensor::{DType, Shape};
 /// A tensor with its node in the graph; Burn names the type only so.
 type Tracked<B> = FloatTensor<Autodiff<B>>;
 
+use crate::Keep;
 use crate::ops::{Affine, Asked, BatchNormGradients, BatchNormOps, Forward, Gradients, Pass};
 
 impl<B, C> BatchNormOps for Autodiff<B, C>
@@ -68,11 +69,18 @@ where
         axis: pass.axis,
         activation: pass.activation,
         adds: addend.is_some(),
+        // The sum's ReLU has no inverse.
+        keeps_output: pass.keep == Keep::Output && addend.is_none(),
         mask: pass.mask.clone(),
         exchange: pass.exchange.clone(),
     };
     let gamma_is_tracked = gamma.is_some_and(Tracked::<B>::is_tracked);
-    let kept = Kept { x: forward.needs_input(x.is_tracked(), gamma_is_tracked).then_some(x), addend };
+    let needs_input = forward.needs_input(x.is_tracked(), gamma_is_tracked);
+    let kept = match forward.keeps_output {
+        false => Kept { x: needs_input.then_some(x), y: None, addend },
+        // The same memory as y's: the tensor is counted, not copied.
+        true => Kept { x: None, y: needs_input.then(|| y.clone()), addend },
+    };
     let parents: Vec<(Role, &Tracked<B>)> = [
         Some((Role::X, x)),
         gamma.map(|gamma| (Role::Gamma, gamma)),
@@ -92,8 +100,9 @@ where
 }
 
 /// The tensors that the backward pass reads.
-struct Kept<'a, T> {
+struct Kept<'a, T, Y> {
     x: Option<&'a T>,
+    y: Option<Y>,
     addend: Option<&'a T>,
 }
 
@@ -111,8 +120,10 @@ enum Role {
 struct BatchNormNode;
 
 #[derive(Clone, Debug)]
-struct State<const N: usize> {
+struct State<Y, const N: usize> {
     forward: Forward,
+    /// In the place of x.
+    y: Option<Y>,
     /// Where the checkpointer keeps x, or how it computes it again.
     x: Option<NodeId>,
     addend: Option<NodeId>,
@@ -122,7 +133,7 @@ struct State<const N: usize> {
 fn record<B, C, const N: usize>(
     parents: [(Role, &Tracked<B>); N],
     forward: Forward,
-    kept: Kept<'_, Tracked<B>>,
+    kept: Kept<'_, Tracked<B>, FloatTensor<B>>,
     y: FloatTensor<B>,
 ) -> Tracked<B>
 where
@@ -136,6 +147,7 @@ where
         OpsKind::Tracked(mut node) => {
             let state = State {
                 forward,
+                y: kept.y,
                 x: kept.x.map(|x| node.checkpoint(x)),
                 addend: kept.addend.map(|addend| node.checkpoint(addend)),
                 parents: parents.map(|(role, tensor)| (role, tensor.dtype(), tensor.shape())),
@@ -150,12 +162,12 @@ impl<B, const N: usize> Backward<B, N> for BatchNormNode
 where
     B: BatchNormOps + BatchNormGradients,
 {
-    type State = State<N>;
+    type State = State<FloatTensor<B>, N>;
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Graph, checkpointer: &mut Checkpointer) {
-        let State { forward, x, addend, parents } = ops.state;
+        let State { forward, y, x, addend, parents } = ops.state;
         let mut retrieve = |id| checkpointer.retrieve_node_output::<FloatTensor<B>>(id);
-        let (x, addend) = (x.map(&mut retrieve), addend.map(&mut retrieve));
+        let (x, addend) = (x.map(&mut retrieve).or(y), addend.map(&mut retrieve));
         let dy = grads.consume::<B>(&ops.node);
         let mut asked = Asked { x: false, addend: false, gamma: None, beta: None };
         for ((role, dtype, shape), _) in parents.iter().zip(&ops.parents).filter(|(_, node)| node.is_some()) {

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::ops::{Affine, Assigned, Cut, Outcome, Pass, Source};
 use crate::pass::apply;
-use crate::{Activation, BatchNorm, BatchNormConfig, Error};
+use crate::{Activation, BatchNorm, BatchNormConfig, Error, Keep};
 
 /// How to make a [`BatchNormBank`].
 #[derive(Config, Debug)]
@@ -166,6 +166,7 @@ impl BatchNormBank {
             mask: None,
             exchange: first.exchange.clone().filter(|_| as_in_training),
             activation: Activation::None,
+            keep: Keep::Input,
             outcome: Outcome::default(),
         };
         let parameter = |param: &Param<Tensor<2>>| param.val().into_dispatch();

@@ -5,7 +5,7 @@ use burn::config::Config;
 use burn::module::Initializer;
 use burn::tensor::Device;
 
-use crate::{Activation, BatchNorm, Error};
+use crate::{Activation, BatchNorm, Error, Keep};
 
 /// How to make a [`BatchNorm`]; written like [`burn::nn::BatchNormConfig`], and holding everything the engine offers.
 ///
@@ -42,6 +42,9 @@ pub struct BatchNormConfig {
     /// What is applied to the result, in the same sweep.
     #[config(default = "Activation::None")]
     pub activation: Activation,
+    /// Which tensor is kept for the backward pass: x, or y alone.
+    #[config(default = "Keep::Input")]
+    pub keep: Keep,
     /// Which values are normalized together: the whole batch, unless another variant is asked for.
     #[config(default = "batchnorm::Variant::Batch")]
     pub variant: Variant,
@@ -76,17 +79,38 @@ impl BatchNormConfig {
     ///
     /// # Errors
     ///
-    /// [`batchnorm::Error::NoChannels`], or what [`batchnorm::BatchNormConfig::validate`] finds.
+    /// [`batchnorm::Error::NoChannels`], or what [`batchnorm::BatchNormConfig::validate`] finds; for [`Keep::Output`]
+    /// [`batchnorm::Error::SlopeNotInvertible`] and [`batchnorm::Error::Incompatible`].
     pub fn try_init(&self, device: &Device) -> Result<BatchNorm, Error> {
         if self.num_features == 0 {
             return Err(batchnorm::Error::NoChannels.into());
         }
         self.settings.validate()?;
         self.variant.validate(self.num_features)?;
+        self.check_keep()?;
         let channels = self.num_features;
         let settings = self.settings;
         let gamma = settings.scale.then(|| Initializer::Ones.init([channels], device));
         let beta = settings.shift.then(|| Initializer::Zeros.init([channels], device));
         Ok(BatchNorm::from_parts(self, gamma, beta, device.clone()))
+    }
+
+    /// Whether the gradient can be computed from what is kept.
+    fn check_keep(&self) -> Result<(), batchnorm::Error> {
+        let slope = self.activation.slope();
+        let by_groups =
+            self.variant.groups(self.num_features).is_some_and(|groups| groups != self.num_features);
+        match self.keep {
+            Keep::Input => Ok(()),
+            Keep::Output if !(slope > 0.0 && slope.is_finite()) => {
+                Err(batchnorm::Error::SlopeNotInvertible { found: slope })
+            }
+            Keep::Output if by_groups => Err(batchnorm::Error::Incompatible {
+                first: "the gradient from the output",
+                second: "normalization by groups of channels",
+                reason: "its gradient takes xhat before gamma; keep the input",
+            }),
+            Keep::Output => Ok(()),
+        }
     }
 }

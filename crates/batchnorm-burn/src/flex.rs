@@ -137,7 +137,8 @@ where
     let mut dx = (asked.x || asked.addend).then(|| vec![E::ZERO; shape.len()]);
     let mut d_addend = asked.addend.then(|| vec![E::ZERO; shape.len()]);
     let wanted = Wanted { gamma: asked.gamma.is_some(), beta: asked.beta.is_some() };
-    let x = x.as_ref().map(|x| View::new("x", shape, elements::<E>(x))).transpose()?;
+    let kept = x.as_ref().map(|x| View::new("x", shape, elements::<E>(x))).transpose()?;
+    let (x, y) = if forward.keeps_output { (None, kept) } else { (kept, None) };
     let addend = addend.as_ref().map(|addend| View::new("addend", shape, elements::<E>(addend))).transpose()?;
     let dy_view = View::new("dy", shape, elements::<E>(&dy))?.with_mask(mask_of(shape, &forward.mask)?)?;
     let gradients = passes::backward_across(
@@ -149,6 +150,7 @@ where
             dy: dy_view,
             gate: match (x, addend) {
                 (Some(x), Some(addend)) => Gate::AddRelu { x, addend },
+                _ if forward.keeps_output => forward.activation.gate_of_output(y),
                 _ => forward.activation.gate(x),
             },
             dx: dx.as_deref_mut().map(|dx| ViewMut::new("dx", shape, dx)).transpose()?,

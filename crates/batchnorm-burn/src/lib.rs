@@ -85,7 +85,7 @@ mod stock;
 mod values;
 mod variants;
 
-pub use activation::Activation;
+pub use activation::{Activation, Keep};
 pub use bank::{BatchNormBank, BatchNormBankConfig, parts};
 pub use config::BatchNormConfig;
 pub use error::Error;

@@ -12,7 +12,7 @@ use burn::backend::{Backend, ExtensionType, backend_extension};
 use burn::tensor::DType;
 
 use crate::running::Statistics;
-use crate::{Activation, Error};
+use crate::{Activation, Error, Keep};
 
 /// The learned parameters that a layer has; each of them is of shape \[channels\], or \[banks, channels\].
 #[derive(ExtensionType)]
@@ -117,6 +117,8 @@ pub struct Pass {
     pub exchange: Option<Arc<dyn Exchange>>,
     /// What is applied to the result.
     pub activation: Activation,
+    /// What is kept for the backward pass.
+    pub keep: Keep,
     /// Where the backend puts what it kept for the backward pass, or why it failed.
     pub outcome: Outcome,
 }
@@ -214,6 +216,8 @@ pub struct Forward {
     pub activation: Activation,
     /// Whether a tensor was added and a ReLU applied to the sum, in place of the activation.
     pub adds: bool,
+    /// Whether y is kept in the place of x.
+    pub keeps_output: bool,
     /// Which positions counted.
     pub mask: Option<Arc<[bool]>>,
     /// The ranks among which the batch was divided.
@@ -221,8 +225,8 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Whether the backward pass reads x: for x's gradient only through the batch's statistics, for gamma's and through
-    /// an activation always.
+    /// Whether the backward pass reads x (or y in its place): for x's gradient only through the batch's statistics, for
+    /// gamma's and through an activation always.
     pub fn needs_input(&self, x_is_tracked: bool, gamma_is_tracked: bool) -> bool {
         gamma_is_tracked
             || self.adds
@@ -234,8 +238,8 @@ impl Forward {
 
 /// The backward pass on a backend's own tensors; the autodiff node calls it.
 pub trait BatchNormGradients: Backend {
-    /// The gradients asked for, from the gradient of y; `x` is passed if [`Forward::needs_input`], `addend` if
-    /// [`Forward::adds`].
+    /// The gradients asked for, from the gradient of y; `x` is passed if [`Forward::needs_input`], and is y if
+    /// [`Forward::keeps_output`]; `addend` if [`Forward::adds`].
     ///
     /// # Errors
     ///

@@ -60,6 +60,7 @@ impl BatchNorm {
             mask,
             exchange,
             activation: self.config.activation,
+            keep: self.config.keep,
             outcome: Outcome::default(),
         };
         let parameter = |param: &Param<Tensor<1>>| param.val().into_dispatch();

@@ -1,6 +1,6 @@
 //! Gradients against central differences, and what the graph keeps and computes.
 
-use batchnorm_burn::{Activation, BatchNorm, BatchNormConfig};
+use batchnorm_burn::{Activation, BatchNorm, BatchNormConfig, Keep};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -125,6 +125,48 @@ fn gradients_are_right_with_either_parameter_or_none() {
 fn gradients_without_running_statistics_are_those_of_central_differences() {
     let settings = batchnorm::BatchNormConfig::pytorch().with_running_statistics(false);
     network_is_differentiated(BatchNormConfig::new(5).with_settings(settings), |norm| norm);
+}
+
+#[test]
+fn gradients_from_the_output_are_those_of_central_differences() {
+    for activation in [Activation::None, Activation::LeakyRelu { slope: 0.3 }] {
+        let config = BatchNormConfig::new(5).with_activation(activation).with_keep(Keep::Output);
+        network_is_differentiated(config.clone(), |norm| norm);
+        network_is_differentiated(config.clone(), |norm| norm.with_frozen_statistics(true));
+        network_is_differentiated(config.with_variant(batchnorm::Variant::Ghost { size: 4 }), |norm| norm);
+    }
+}
+
+#[test]
+fn what_has_no_inverse_cannot_keep_its_output_alone() {
+    let device = Device::flex().autodiff();
+    let config = BatchNormConfig::new(4).with_keep(Keep::Output);
+    let error = |config: BatchNormConfig| config.try_init(&device).unwrap_err().to_string();
+    for activation in [Activation::Relu, Activation::LeakyRelu { slope: -0.1 }] {
+        let message = error(config.clone().with_activation(activation));
+        assert!(message.contains("its slope for negative values is positive"), "{message}");
+    }
+    let message = error(config.clone().with_variant(batchnorm::Variant::Layer));
+    assert!(message.contains("cannot be combined with normalization by groups"), "{message}");
+    // The end of a residual block keeps its x, whatever the layer keeps else.
+    let x = || f64_noise([6, 4, 5], 3, &device).require_grad();
+    let addend = f64_noise([6, 4, 5], 4, &device).neg();
+    let gradient = |config: BatchNormConfig| {
+        let x = x();
+        let y = config.init(&device).forward_add_relu(x.clone(), addend.clone());
+        values(x.grad(&y.powi_scalar(2).sum().backward()).unwrap())
+    };
+    assert_eq!(gradient(config), gradient(BatchNormConfig::new(4)));
+}
+
+#[test]
+#[should_panic(expected = "channel 1 has gamma 0e0")]
+fn a_gamma_of_zero_is_named_where_the_output_alone_is_kept() {
+    let device = Device::flex().autodiff();
+    let mut layer = BatchNormConfig::new(2).with_keep(Keep::Output).init(&device);
+    layer.gamma = Some(Param::from_data([1.0, 0.0], &device));
+    let x = f64_noise([6, 2], 7, &device).require_grad();
+    layer.forward(x).powi_scalar(2).sum().backward();
 }
 
 #[test]
@@ -314,6 +356,7 @@ fn x_is_kept_only_where_the_backward_pass_reads_it() {
             axis: 1,
             activation,
             adds: false,
+            keeps_output: false,
             mask: None,
             exchange: None,
         };

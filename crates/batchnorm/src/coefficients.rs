@@ -1,7 +1,7 @@
 //! From configuration and moments to the coefficients of the two maps: all the arithmetic on C numbers that
 //! the passes share.
 
-use crate::{Error, Moments, Real};
+use crate::{Element, Error, Moments, Real};
 
 /// The learned parameters of a layer: gamma and beta, each optional, one value per channel.
 ///
@@ -106,6 +106,37 @@ impl Coefficients {
     pub fn of_batch(moments: &Moments, eps: f64, parameters: (f64, f64)) -> Self {
         let variance = if moments.is_finite() { moments.biased_variance() } else { f64::NAN };
         Self::new(moments.mean, variance, eps, parameters)
+    }
+
+    /// The coefficients by which `xhat` is that of `z = gamma xhat + beta`: `mean' = beta`, `rstd' = 1 / gamma`, and a
+    /// gamma' with which [`scale`](Self::scale) stays what it is, so that gradients with regard to x come out.
+    ///
+    /// Negative gammas are as good as others. Of `z` rounded to a relative u, xhat is off by `u |z / gamma|`, which is
+    /// `u (|xhat| + |beta / gamma|)`: what is small beside beta cannot be read out of z.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInvertible`] where that is one standard deviation or more: for gamma = 0, and where `|gamma| <= u |beta|`.
+    ///
+    /// ```
+    /// use batchnorm::Coefficients;
+    ///
+    /// let coefficients = Coefficients { mean: 10.0, rstd: 0.5, gamma: -4.0, beta: 1.0 };
+    /// let of_output = coefficients.of_output::<f32>(0)?;
+    /// assert_eq!(of_output.rstd * (-3.0 - of_output.mean), 1.0); // z = -3 has xhat 1
+    /// assert_eq!(of_output.scale(), coefficients.scale());
+    /// assert!(Coefficients { gamma: 0.0, ..coefficients }.of_output::<f32>(0).is_err());
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn of_output<E: Element>(&self, channel: usize) -> Result<Self, Error> {
+        let Self { rstd, gamma, beta, .. } = *self;
+        let inverse = 1.0 / gamma;
+        // NaN and infinite parameters make NaN and infinite gradients, as they do from x.
+        let lost = gamma.abs() <= E::roundoff() * beta.abs() && gamma.is_finite() && beta.is_finite();
+        if gamma == 0.0 || lost || E::Parameter::from_f64(inverse).to_f64().is_infinite() {
+            return Err(Error::NotInvertible { channel, gamma, beta });
+        }
+        Ok(Self { mean: beta, rstd: inverse, gamma: gamma * gamma * rstd, beta })
     }
 
     /// `gamma * rstd`, the slope of y in x.

@@ -66,6 +66,10 @@ pub trait Element:
 
     /// The value rounded from f64.
     fn from_f64(value: f64) -> Self;
+
+    /// The largest relative error of rounding to this type, within the range of its normal numbers: half the distance
+    /// from 1 to the next larger number.
+    fn roundoff() -> f64;
 }
 
 /// An [`Element`] that is computed with directly: f32 or f64.
@@ -107,6 +111,10 @@ macro_rules! real {
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as $type
+            }
+
+            fn roundoff() -> f64 {
+                <$type>::EPSILON.to_f64() / 2.0
             }
         }
 
@@ -152,6 +160,10 @@ macro_rules! half {
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 Self::from_f64(value)
+            }
+
+            fn roundoff() -> f64 {
+                Self::EPSILON.to_f64() / 2.0
             }
         }
     };

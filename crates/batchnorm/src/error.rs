@@ -179,6 +179,28 @@ pub enum Error {
         /// Its variance.
         variance: f64,
     },
+    /// The output of a channel does not tell its input.
+    #[error(
+        "channel {channel} has gamma {gamma:e} and beta {beta:e}: the normalized input cannot be read out of an output that was \
+         rounded to the tensor's type; keep x for this layer, or keep gamma away from 0"
+    )]
+    NotInvertible {
+        /// The first such channel.
+        channel: usize,
+        /// Its gamma.
+        gamma: f64,
+        /// Its beta.
+        beta: f64,
+    },
+    /// A slope of an activation that is to be inverted.
+    #[error(
+        "an activation can be inverted from its output if its slope for negative values is positive (and 1 / slope a number of \
+         the tensor's type), found a slope of {found:e}; ReLU, whose slope is 0, needs x"
+    )]
+    SlopeNotInvertible {
+        /// The slope found.
+        found: f64,
+    },
     /// A tensor that this pass has to read was not passed.
     #[error("`{what}` is needed {reason}, but was not passed")]
     Missing {

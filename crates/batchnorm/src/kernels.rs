@@ -62,6 +62,40 @@ pub enum Gate<'a, E> {
         /// What the forward pass added.
         addend: View<'a, E>,
     },
+    /// `dz = dy` where `y > 0`, else `slope dy`: of a forward pass of which the output alone is left.
+    ///
+    /// The kernels are given y in the place of x, too: they read `z = y` where `y > 0`, else `y / slope`, and take their
+    /// [`Coefficients`] as those of z, which are [`Coefficients::of_output`]: `xhat = (z - beta) / gamma`. The
+    /// [passes](crate::passes) see to both.
+    ///
+    /// Source: Rota Bulò, Porzi and Kontschieder, "In-Place Activated BatchNorm for Memory-Optimized Training of DNNs",
+    /// 2018, arXiv 1712.02616.
+    Output {
+        /// The output of the forward pass.
+        y: View<'a, E>,
+        /// The slope of [`Epilogue::LeakyRelu`]; 1 for a pass without epilogue.
+        slope: f64,
+    },
+}
+
+impl<E: Element> Gate<'_, E> {
+    /// What y is multiplied by where it is not positive, to be z: `1 / slope`, if x is read from the output.
+    pub(crate) fn inverse(&self) -> Option<f64> {
+        match self {
+            Self::Output { slope, .. } => Some(1.0 / slope),
+            _ => None,
+        }
+    }
+
+    /// z of what is read as x; or that, if it is no output.
+    #[inline(always)]
+    pub(crate) fn undone(inverse: Option<E::Parameter>, x: E) -> E::Parameter {
+        let (x, zero) = (x.widen(), E::Parameter::from_f64(0.0));
+        match inverse {
+            Some(inverse) if x < zero => inverse * x,
+            _ => x,
+        }
+    }
 }
 
 /// A backend: something that computes the four primitives for tensors of type `E`.

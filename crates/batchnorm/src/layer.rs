@@ -2,7 +2,7 @@
 
 use crate::passes::{self, Backward, Gradients, Plan, Saved, Wanted};
 use crate::{
-    BatchNormConfig, Cpu, Element, Epilogue, Error, Inference, Kernels, Parameters, Population, Real,
+    BatchNormConfig, Cpu, Element, Epilogue, Error, Gate, Inference, Kernels, Parameters, Population, Real,
     RunningStatistics, RunningUpdate, Shape, View, ViewMut,
 };
 
@@ -216,8 +216,8 @@ impl<P: Real, K> BatchNorm<P, K> {
         self.let_in(saved)
     }
 
-    /// [`forward_train_into`](Self::forward_train_into) where y overwrites x: for those who need no gradients, as x is
-    /// gone then.
+    /// [`forward_train_into`](Self::forward_train_into) where y overwrites x, whose gradients are
+    /// [`backward_from_output`](Self::backward_from_output)'s then.
     ///
     /// # Errors
     ///
@@ -339,10 +339,7 @@ impl<P: Real, K> BatchNorm<P, K> {
         E: Element<Parameter = P>,
         K: Kernels<E>,
     {
-        let shape = saved.shape();
-        // Parameters that the layer has not have no gradients.
-        let wanted =
-            Wanted { gamma: wanted.gamma && self.gamma.is_some(), beta: wanted.beta && self.beta.is_some() };
+        let (shape, wanted) = (saved.shape(), self.existing(wanted));
         let x = saved.needs_input(wanted).then(|| View::new("x", shape, x)).transpose()?;
         let mut tensors =
             Backward { x, dy: View::new("dy", shape, dy)?, gate: Default::default(), dx: None, d_addend: None };
@@ -350,6 +347,57 @@ impl<P: Real, K> BatchNorm<P, K> {
             tensors.dx = Some(ViewMut::new("dx", shape, dx)?);
         }
         passes::backward_into(&self.kernels, saved, wanted, tensors, None, gradients)
+    }
+
+    /// [`backward`](Self::backward) of a pass of which only y is left, as of
+    /// [`forward_train_in_place`](Self::forward_train_in_place): `xhat = (y - beta) / gamma`.
+    ///
+    /// What is lost by rounding y is said at
+    /// [`Coefficients::of_output`](crate::Coefficients::of_output); for a pass with an activation see
+    /// [`Gate::Output`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BatchNorm::backward`]; [`Error::NotInvertible`] for a gamma of 0, or one that is lost beside beta.
+    ///
+    /// ```
+    /// use batchnorm::{BatchNorm, BatchNormConfig, Saved, Shape, Wanted};
+    ///
+    /// let mut layer = BatchNorm::<f32>::new(1, BatchNormConfig::pytorch().with_eps(0.0))?;
+    /// let (shape, mut data, dy, mut dx) = (Shape::new(4, 1, 1)?, [1.0, 3.0, 5.0, 7.0], [1.0, 0.0, 0.0, 0.0], [0.0; 4]);
+    /// let mut saved = Saved::default();
+    /// let _ = layer.forward_train_in_place(shape, &mut data, &mut saved)?;
+    /// let gradients = layer.backward_from_output(&saved, &data, &dy, Some(&mut dx), Wanted::ALL)?;
+    /// assert!((gradients.gamma.unwrap()[0] - f64::from(data[0])).abs() < 1e-6);
+    /// assert!(dx.iter().sum::<f32>().abs() < 1e-6);
+    /// # Ok::<(), batchnorm::Error>(())
+    /// ```
+    pub fn backward_from_output<E>(
+        &self,
+        saved: &Saved,
+        y: &[E],
+        dy: &[E],
+        dx: Option<&mut [E]>,
+        wanted: Wanted,
+    ) -> Result<Gradients, Error>
+    where
+        E: Element<Parameter = P>,
+        K: Kernels<E>,
+    {
+        let (shape, wanted) = (saved.shape(), self.existing(wanted));
+        let tensors = Backward {
+            x: None,
+            dy: View::new("dy", shape, dy)?,
+            gate: Gate::Output { y: View::new("y", shape, y)?, slope: 1.0 },
+            dx: dx.map(|dx| ViewMut::new("dx", shape, dx)).transpose()?,
+            d_addend: None,
+        };
+        passes::backward(&self.kernels, saved, wanted, tensors)
+    }
+
+    /// What is wanted of what the layer has: parameters that it has not have no gradients.
+    fn existing(&self, wanted: Wanted) -> Wanted {
+        Wanted { gamma: wanted.gamma && self.gamma.is_some(), beta: wanted.beta && self.beta.is_some() }
     }
 
     /// Replaces the running statistics by the paper's Algorithm 2 over `batches`, each of `shape`'s kind; the

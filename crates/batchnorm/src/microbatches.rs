@@ -292,6 +292,11 @@ fn check_gradient<E>(x: Shape, dy: Shape, gate: Gate<'_, E>) -> Result<(), Error
     check_shape("dy", x, dy)?;
     match gate {
         Gate::None => Ok(()),
+        Gate::Output { .. } => Err(Error::Incompatible {
+            first: "the gradient from the output",
+            second: "micro-batches",
+            reason: "their x is computed again anyway",
+        }),
         Gate::Relu { x: own } | Gate::LeakyRelu { x: own, .. } => check_shape("gate's x", x, own.shape()),
         Gate::AddRelu { x: own, addend } => {
             check_shape("gate's x", x, own.shape())?;

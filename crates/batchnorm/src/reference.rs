@@ -36,6 +36,16 @@ fn xhat<E: Element>(coefficients: &Coefficients, x: E) -> f64 {
     (x.to_f64() - coefficients.mean) * coefficients.rstd
 }
 
+/// The same, of the z that the gate says if x is an output.
+fn xhat_of<E: Element>(gate: Gate<'_, E>, coefficients: &Coefficients, x: E) -> f64 {
+    match gate {
+        Gate::Output { slope, .. } if x.to_f64() < 0.0 => {
+            (x.to_f64() / slope - coefficients.mean) * coefficients.rstd
+        }
+        _ => xhat(coefficients, x),
+    }
+}
+
 /// `dz` of element `i`.
 fn gated<E: Element>(gate: Gate<'_, E>, coefficients: &Coefficients, dy: View<'_, E>, i: usize) -> f64 {
     let dy = dy.data()[i].to_f64();
@@ -49,6 +59,8 @@ fn gated<E: Element>(gate: Gate<'_, E>, coefficients: &Coefficients, dy: View<'_
         Gate::LeakyRelu { slope, .. } => slope * dy,
         Gate::AddRelu { x, addend } if z(x, addend.data()[i].to_f64()) > 0.0 => dy,
         Gate::AddRelu { .. } => 0.0,
+        Gate::Output { y, .. } if y.data()[i].to_f64() > 0.0 => dy,
+        Gate::Output { slope, .. } => slope * dy,
     }
 }
 
@@ -106,7 +118,7 @@ impl<E: Element> Kernels<E> for Reference {
                 let dz = gated(gate, coefficients, dy, i);
                 sums.dy += dz;
                 if let Some(x) = x {
-                    sums.dy_xhat += dz * xhat(coefficients, x.data()[i]);
+                    sums.dy_xhat += dz * xhat_of(gate, coefficients, x.data()[i]);
                 }
             }
         }
@@ -127,7 +139,7 @@ impl<E: Element> Kernels<E> for Reference {
                 if counts(dy, i) {
                     dz = gated(gate, coefficients, dy, i);
                     let correction = batch.map_or(0.0, |(x, means)| {
-                        means[channel].dy + xhat(coefficients, x.data()[i]) * means[channel].dy_xhat
+                        means[channel].dy + xhat_of(gate, coefficients, x.data()[i]) * means[channel].dy_xhat
                     });
                     gradient = coefficients.scale() * (dz - correction);
                 }

@@ -203,6 +203,7 @@ fn sums_of_block<E: Element>(
     let narrow = Narrow::<E::Parameter>::new(coefficients, None);
     let (mut sum, mut product) = ([0.0; LANES], [0.0; LANES]);
     let mut buffer = [E::Parameter::ZERO; runs::GATED];
+    let inverse = gate.inverse().map(E::Parameter::from_f64);
     blocks.for_each_run(i, |start, positions| {
         let counted = counted.part(positions.clone());
         for offset in (0..positions.len()).step_by(runs::GATED) {
@@ -215,7 +216,7 @@ fn sums_of_block<E: Element>(
             if let Some(x) = x {
                 let x = &x.data()[range][..len];
                 accumulate(&mut product, len, |i| {
-                    counted.keep(i, dz[i].to_f64() * (x[i].to_f64() - coefficients.mean))
+                    counted.keep(i, dz[i].to_f64() * (Gate::undone(inverse, x[i]).to_f64() - coefficients.mean))
                 });
             }
         }

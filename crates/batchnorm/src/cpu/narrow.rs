@@ -69,8 +69,8 @@ impl<P: Real> Narrow<P> {
 
     /// `dx = gamma rstd (dz - mean(dz) - xhat mean(dz xhat))`.
     #[inline(always)]
-    pub fn input_gradient<E: Element<Parameter = P>>(&self, x: E, dz: P) -> P {
-        self.scale * ((dz - self.mean_dy) - (x.widen() - self.mean) * self.slope) + self.rest
+    pub fn input_gradient(&self, x: P, dz: P) -> P {
+        self.scale * ((dz - self.mean_dy) - (x - self.mean) * self.slope) + self.rest
     }
 }
 

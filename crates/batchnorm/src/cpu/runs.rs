@@ -78,10 +78,18 @@ pub fn gated<E: Element>(
         Gate::Relu { x } => (x, None, None),
         Gate::LeakyRelu { x, slope } => (x, Some(E::Parameter::from_f64(slope)), None),
         Gate::AddRelu { x, addend } => (x, None, Some(addend)),
+        Gate::Output { y, slope } => (y, Some(E::Parameter::from_f64(slope)), None),
     };
     let (zero, coefficients) = (E::Parameter::ZERO, coefficients.part(0..dz.len()));
-    for (i, (z, x)) in dz.iter_mut().zip(&x.data()[range.clone()]).enumerate() {
-        *z = coefficients.at(i).affine(*x);
+    let x = &x.data()[range.clone()];
+    match gate {
+        // The output has z's sign.
+        Gate::Output { .. } => dz.iter_mut().zip(x).for_each(|(z, y)| *z = y.widen()),
+        _ => {
+            for (i, (z, x)) in dz.iter_mut().zip(x).enumerate() {
+                *z = coefficients.at(i).affine(*x);
+            }
+        }
     }
     if let Some(addend) = addend {
         for (z, addend) in dz.iter_mut().zip(&addend.data()[range]) {
@@ -116,6 +124,7 @@ pub fn input_gradient<E: Element>(
     mut d_addend: Option<&mut [E]>,
 ) {
     let mut buffer = [E::Parameter::ZERO; GATED];
+    let inverse = gate.inverse().map(E::Parameter::from_f64);
     for offset in (0..dx.len()).step_by(GATED) {
         let run = offset..(offset + GATED).min(dx.len());
         let range = start + run.start..start + run.end;
@@ -130,7 +139,7 @@ pub fn input_gradient<E: Element>(
         match x {
             Some(x) => {
                 for (i, ((dx, dz), x)) in dx.iter_mut().zip(&*dz).zip(&x.data()[range]).enumerate() {
-                    *dx = E::narrow(coefficients.at(i).input_gradient(*x, *dz));
+                    *dx = E::narrow(coefficients.at(i).input_gradient(Gate::undone(inverse, *x), *dz));
                 }
             }
             None => {

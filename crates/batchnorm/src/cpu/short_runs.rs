@@ -334,6 +334,7 @@ fn sums_of_tile<E: Element>(
     let mean: [f64; WIDTH] = std::array::from_fn(|j| of_local(grid.local_channel(j)).mean);
     let (mut sum, mut product) = ([0.0; WIDTH], [0.0; WIDTH]);
     let mut buffer = [E::Parameter::ZERO; WIDTH];
+    let inverse = gate.inverse().map(E::Parameter::from_f64);
     grid.for_each_row(i, |row, start, len| {
         let counted = counted.part(row * WIDTH..row * WIDTH + len);
         let narrow = match gate {
@@ -345,7 +346,9 @@ fn sums_of_tile<E: Element>(
         accumulate(&mut sum, len, |j| counted.keep(j, dz[j].to_f64()));
         if let Some(x) = x {
             let x = &x.data()[start..start + len];
-            accumulate(&mut product, len, |j| counted.keep(j, dz[j].to_f64() * (x[j].to_f64() - mean[j])));
+            accumulate(&mut product, len, |j| {
+                counted.keep(j, dz[j].to_f64() * (Gate::undone(inverse, x[j]).to_f64() - mean[j]))
+            });
         }
     });
     let (sum, product) = (grid.by_channel(&sum, grid.strip), grid.by_channel(&product, grid.strip));

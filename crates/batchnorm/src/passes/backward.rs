@@ -12,7 +12,10 @@
 //! 2. Where values of a set have different gammas (conditional layers), gamma stays within the sums over a set: with
 //!    t = gamma rstd dz, dx = t - mean(t) - xhat mean(t xhat), in two maps of which the second reads what the first left in
 //!    the cache. Dividing gamma out would fail for gamma = 0.
-//! 3. Ghost batches and normalization by groups of channels have a file of their own, [`local`](super::local).
+//! 3. Of a pass of which the output alone is left, xhat = (z - beta) / gamma with the z of which y is the activation.
+//! 4. Ghost batches and normalization by groups of channels have a file of their own, [`local`](super::local).
+
+use std::borrow::Cow;
 
 use super::gathered::{self, Gathered};
 use super::local::Local;
@@ -20,7 +23,7 @@ use super::{Backward, Gradients, Saved, Wanted, check_optional, check_shape, ran
 use crate::scratch;
 use crate::{
     Coefficients, Correction, Element, Error, Exchange, Gate, GradientMeans, GradientSums, Kernels, Partition,
-    View, ViewMut,
+    Real, View, ViewMut,
 };
 
 /// The gradients of a synchronized forward pass, or of any other: what [`backward`](super::backward) computes, with the
@@ -64,20 +67,30 @@ pub fn backward_into<E: Element>(
         return Err(Error::Missing { what: "exchange", reason: "for the sums of the other ranks" });
     }
     let needs_x = saved.moments.is_some() && (dx.is_some() || exchange.is_some());
-    let checked = check(saved, x, dy, gate, dx.as_ref(), d_addend.as_ref())
-        .and_then(|()| check_input(needs_x, wanted, x.is_some()));
-    if let Err(error) = checked {
-        if let Some(exchange) = exchange {
-            ranks::tell_failure(exchange);
+    let (both, x) = match gate {
+        Gate::Output { y, .. } => (x.is_some(), Some(y)),
+        _ => (false, x),
+    };
+    let checked = check_one_input(both)
+        .and_then(|()| check(saved, x, dy, gate, dx.as_ref(), d_addend.as_ref()))
+        .and_then(|()| check_input(needs_x, wanted, x.is_some()))
+        .and_then(|()| of_outputs(saved, gate, needs_x || wanted.gamma));
+    let coefficients = match checked {
+        Ok(coefficients) => coefficients,
+        Err(error) => {
+            if let Some(exchange) = exchange {
+                ranks::tell_failure(exchange);
+            }
+            return Err(error);
         }
-        return Err(error);
-    }
+    };
     if let Some(gathered) = Gathered::of(&saved.partition) {
+        let x = x.filter(|_| !matches!(gate, Gate::Output { .. }));
         let tensors = Backward { x, dy, gate, dx, d_addend };
         *gradients = gathered::backward(gathered, kernels, saved, wanted, tensors, exchange)?;
         return Ok(());
     }
-    let job = Job { kernels, saved, x, dy, gate };
+    let job = Job { kernels, saved, coefficients: &coefficients, x, dy, gate };
     let partition = &saved.partition;
     let channels = partition.shape().channels();
     if let (true, Some(moments)) = (saved.by_part, &saved.moments) {
@@ -111,6 +124,49 @@ fn check_input(through_statistics: bool, wanted: Wanted, is_there: bool) -> Resu
     if is_there { Ok(()) } else { Err(Error::Missing { what: "x", reason }) }
 }
 
+/// Whether not both x and y were passed.
+fn check_one_input(both: bool) -> Result<(), Error> {
+    let reason = "where x is kept, its own gate is as precise as it gets; pass x with that, or y alone";
+    let (first, second) = ("the gradient from the output", "the input of the forward pass");
+    if both { Err(Error::Incompatible { first, second, reason }) } else { Ok(()) }
+}
+
+/// The coefficients that the kernels take: those saved, or those of z where that is all there is to read.
+fn of_outputs<'s, E: Element>(
+    saved: &'s Saved,
+    gate: Gate<'_, E>,
+    reads_it: bool,
+) -> Result<Cow<'s, [Coefficients]>, Error> {
+    let Gate::Output { slope, .. } = gate else { return Ok(Cow::Borrowed(&saved.coefficients)) };
+    let inverse = E::Parameter::from_f64(1.0 / slope);
+    // Written so that a NaN is none, and that neither becomes 0 or infinite in the type that is computed in.
+    if !(slope > 0.0 && inverse.is_finite() && inverse > E::Parameter::ZERO) {
+        return Err(Error::SlopeNotInvertible { found: slope });
+    }
+    let partition = &saved.partition;
+    let across_banks = saved.synchronized && partition.banks() > 1;
+    if partition.groups().is_some() || !partition.has_one_gamma_per_set() || across_banks {
+        return Err(Error::Incompatible {
+            first: "the gradient from the output",
+            second: "statistics over values of several gammas",
+            reason: "their gradient takes xhat before gamma; keep x",
+        });
+    }
+    if !reads_it {
+        return Ok(Cow::Borrowed(&saved.coefficients));
+    }
+    let channels = partition.shape().channels().max(1);
+    let of_outputs: Result<Vec<_>, _> = saved
+        .coefficients
+        .iter()
+        .enumerate()
+        .map(|(i, coefficients)| coefficients.of_output::<E>(i % channels))
+        .collect();
+    // Those of ghost batches are gamma and beta alone, of which it was seen here that they can be inverted.
+    let of_outputs = of_outputs?;
+    Ok(if saved.by_part { Cow::Borrowed(&saved.coefficients) } else { Cow::Owned(of_outputs) })
+}
+
 fn check<E: Element>(
     saved: &Saved,
     x: Option<View<'_, E>>,
@@ -121,11 +177,12 @@ fn check<E: Element>(
 ) -> Result<(), Error> {
     let shape = saved.shape();
     check_shape("dy", shape, dy.shape())?;
-    check_optional("x", shape, x.map(|x| x.shape()))?;
+    let of_x = if let Gate::Output { .. } = gate { "gate's y" } else { "x" };
+    check_optional(of_x, shape, x.map(|x| x.shape()))?;
     check_optional("dx", shape, dx.map(ViewMut::shape))?;
     check_optional("d_addend", shape, d_addend.map(ViewMut::shape))?;
     match gate {
-        Gate::None => {}
+        Gate::None | Gate::Output { .. } => {}
         Gate::Relu { x } | Gate::LeakyRelu { x, .. } => check_shape("gate's x", shape, x.shape())?,
         Gate::AddRelu { x, addend } => {
             check_shape("gate's x", shape, x.shape())?;
@@ -144,6 +201,7 @@ fn check<E: Element>(
 struct Job<'a, E, K> {
     kernels: &'a K,
     saved: &'a Saved,
+    coefficients: &'a [Coefficients],
     x: Option<View<'a, E>>,
     dy: View<'a, E>,
     gate: Gate<'a, E>,
@@ -177,7 +235,7 @@ impl<'a, E: Element, K: Kernels<E>> Job<'a, E, K> {
 
     /// Coefficients of a slab.
     fn coefficients(&self, slab: usize) -> &'a [Coefficients] {
-        &self.saved.coefficients[self.partition().place(slab) * self.channels()..][..self.channels()]
+        &self.coefficients[self.partition().place(slab) * self.channels()..][..self.channels()]
     }
 
     /// Values of a set and channel (or group), over which its statistics were taken.

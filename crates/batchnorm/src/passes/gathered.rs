@@ -125,7 +125,9 @@ pub fn backward<E: Element>(
     let (dy, counts) = (gathered.elements(dy), gathered.counts(dy.mask()));
     let (seen, addend) = match gate {
         Gate::None => (Vec::new(), Vec::new()),
-        Gate::Relu { x } | Gate::LeakyRelu { x, .. } => (gathered.elements(x), Vec::new()),
+        Gate::Relu { x } | Gate::LeakyRelu { x, .. } | Gate::Output { y: x, .. } => {
+            (gathered.elements(x), Vec::new())
+        }
         Gate::AddRelu { x, addend } => (gathered.elements(x), gathered.elements(addend)),
     };
     let plain = |elements| gathered.view(elements, None);
@@ -134,6 +136,7 @@ pub fn backward<E: Element>(
         Gate::Relu { .. } => Gate::Relu { x: plain(&seen) },
         Gate::LeakyRelu { slope, .. } => Gate::LeakyRelu { x: plain(&seen), slope },
         Gate::AddRelu { .. } => Gate::AddRelu { x: plain(&seen), addend: plain(&addend) },
+        Gate::Output { slope, .. } => Gate::Output { y: plain(&seen), slope },
     };
     let mut results = dx.as_ref().map(|_| gathered.room());
     let mut results_of_addend = d_addend.as_ref().map(|_| gathered.room());

@@ -244,7 +244,12 @@ impl<'a> Local<'a> {
         d_addend: Option<ViewMut<'_, E>>,
         sums: &mut [GradientSums],
     ) {
-        let coefficients = self.of_channels(part.moments);
+        let mut coefficients = self.of_channels(part.moments);
+        if let (Gate::Output { .. }, Some(_)) = (part.gate, part.x) {
+            for (channel, coefficients) in coefficients.iter_mut().enumerate() {
+                *coefficients = coefficients.of_output::<E>(channel).expect("gamma and beta were looked at");
+            }
+        }
         match (dx, part.x) {
             (Some(dx), Some(x)) => {
                 let count = part.moments[0].count;
@@ -267,9 +272,9 @@ impl<'a> Local<'a> {
         // Without x only beta's gradient is wanted, and a gate has its own x.
         let x = match part.gate {
             Gate::Relu { x } | Gate::LeakyRelu { x, .. } | Gate::AddRelu { x, .. } => x,
-            Gate::None => match part.x {
+            Gate::None | Gate::Output { .. } => match part.x {
                 Some(x) => x,
-                None => return kernels.gradient_sums(self.affine, None, part.dy, Gate::None, sums),
+                None => return kernels.gradient_sums(self.affine, None, part.dy, part.gate, sums),
             },
         };
         let mut xhat = vec![E::default(); shape.len()];
@@ -277,7 +282,8 @@ impl<'a> Local<'a> {
         let seen = view(shape, &xhat);
         // The gate looks at z = gamma xhat + beta.
         let gate = match part.gate {
-            Gate::None => Gate::None,
+            // From outputs there are no gradients by groups.
+            Gate::None | Gate::Output { .. } => Gate::None,
             Gate::Relu { .. } => Gate::Relu { x: seen },
             Gate::LeakyRelu { slope, .. } => Gate::LeakyRelu { x: seen, slope },
             Gate::AddRelu { addend, .. } => Gate::AddRelu { x: seen, addend },

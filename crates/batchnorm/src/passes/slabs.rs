@@ -58,6 +58,7 @@ pub fn gate_of_rows<'a, E: Element>(rows: Range<usize>, gate: Gate<'a, E>) -> Ga
         Gate::Relu { x } => Gate::Relu { x: part(x) },
         Gate::LeakyRelu { x, slope } => Gate::LeakyRelu { x: part(x), slope },
         Gate::AddRelu { x, addend } => Gate::AddRelu { x: part(x), addend: part(addend) },
+        Gate::Output { y, slope } => Gate::Output { y: part(y), slope },
     }
 }
 

@@ -10,6 +10,7 @@
 //! | cancellation | are moments good to the last digits however far the first value lies? |
 //! | scales | does anything overflow, underflow or lose digits that the reference does not? |
 //! | poison | does a NaN or an infinity stay in its channel? |
+//! | output | are gradients from the output alone right, and the same bits everywhere? |
 //! | alignment | may slices begin anywhere, and is nothing beside them written? |
 
 mod alignment;
@@ -20,6 +21,7 @@ mod data;
 mod halves;
 mod in_place;
 mod judge;
+mod output;
 mod poison;
 mod sameness;
 mod scales;

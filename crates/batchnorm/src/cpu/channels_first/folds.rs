@@ -286,7 +286,7 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
         }
         sums.sum = dz.mul_add(of.one, sums.sum);
         if let Some(x) = &self.x {
-            let mut deviation = x.load_wide(isa, i, len) - of.mean;
+            let mut deviation = self.gate.input_wide(isa, x, i, len) - of.mean;
             if let Some(len) = len {
                 // The mean may be infinite.
                 deviation = deviation.first(len);

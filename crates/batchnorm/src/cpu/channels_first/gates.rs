@@ -50,6 +50,10 @@ pub trait End<E: Element>: Copy + Sync {
 pub trait Opening<E: Element>: Copy + Sync {
     /// Whether it looks at z.
     const LOOKS: bool;
+    /// The elements from `i` on of what is normalized: those of `x`, unless that is an output.
+    fn input<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> E::V<I>;
+    /// The same in f64.
+    fn input_wide<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> I::F64;
     /// The same of the `len` elements from `start` on.
     fn run(self, start: usize, len: usize) -> Self;
     /// dz from dy, at the elements from `i` on.
@@ -88,17 +92,30 @@ impl<E: Element> Opening<E> for Plain {
     }
 
     #[inline(always)]
+    fn input<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> E::V<I> {
+        load(isa, x, i, len)
+    }
+
+    #[inline(always)]
+    fn input_wide<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> I::F64 {
+        x.load_wide(isa, i, len)
+    }
+
+    #[inline(always)]
     fn apply<I: Isa>(&self, _: I, _: &Affine<E::V<I>>, dy: E::V<I>, _: usize, _: Option<usize>) -> E::V<I> {
         dy
     }
 }
 
-/// `y = max(z + addend, 0)`, or with a slope; x is there for gates.
+/// `y = max(z + addend, 0)`, or with a slope; x is there for gates. Or the inverse: then x is y, z follows from it, and the
+/// gate looks at its sign.
 #[derive(Clone, Copy)]
 pub struct Rectified<'a, E: Element> {
     x: Option<Source<'a, E>>,
     addend: Option<Source<'a, E>>,
     slope: Option<E::Parameter>,
+    /// `1 / slope`, if x is the output.
+    inverse: Option<E::Parameter>,
 }
 
 impl<'a, E: Element> Rectified<'a, E> {
@@ -110,7 +127,7 @@ impl<'a, E: Element> Rectified<'a, E> {
             Epilogue::LeakyRelu { slope } => (None, Some(E::Parameter::from_f64(slope))),
             Epilogue::AddRelu { addend } => (Some(Source::new(addend.data())), None),
         };
-        Some(Self { x: None, addend, slope })
+        Some(Self { x: None, addend, slope, inverse: None })
     }
 
     /// Of a gate, unless it is none.
@@ -120,8 +137,10 @@ impl<'a, E: Element> Rectified<'a, E> {
             Gate::Relu { x } => (x, None, None),
             Gate::LeakyRelu { x, slope } => (x, None, Some(E::Parameter::from_f64(slope))),
             Gate::AddRelu { x, addend } => (x, Some(Source::new(addend.data())), None),
+            Gate::Output { y, slope } => (y, None, Some(E::Parameter::from_f64(slope))),
         };
-        Some(Self { x: Some(Source::new(x.data())), addend, slope })
+        let inverse = gate.inverse().map(E::Parameter::from_f64);
+        Some(Self { x: Some(Source::new(x.data())), addend, slope, inverse })
     }
 
     #[inline(always)]
@@ -171,6 +190,23 @@ impl<E: Element> Opening<E> for Rectified<'_, E> {
     }
 
     #[inline(always)]
+    fn input<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> E::V<I> {
+        let x = load(isa, x, i, len);
+        match self.inverse {
+            None => x,
+            Some(inverse) => x.where_negative(E::splat(isa, inverse) * x, x),
+        }
+    }
+
+    #[inline(always)]
+    fn input_wide<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> I::F64 {
+        match self.inverse {
+            None => x.load_wide(isa, i, len),
+            Some(_) => E::widen_lanes(isa, self.input(isa, x, i, len)),
+        }
+    }
+
+    #[inline(always)]
     fn apply<I: Isa>(
         &self,
         isa: I,
@@ -180,8 +216,8 @@ impl<E: Element> Opening<E> for Rectified<'_, E> {
         len: Option<usize>,
     ) -> E::V<I> {
         let Some(x) = &self.x else { return dy };
-        let z = affine.apply(load(isa, x, i, len));
-        let z = self.with_addend(isa, z, i, len);
+        let x = load(isa, x, i, len);
+        let z = if self.inverse.is_some() { x } else { self.with_addend(isa, affine.apply(x), i, len) };
         z.where_positive(dy, self.damped(isa, dy))
     }
 }

@@ -174,7 +174,7 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
         let dx = match &self.x {
             None => of.affine.scale * dz,
             Some(x) => {
-                let deviation = of.affine.deviation(load(isa, x, i, len));
+                let deviation = of.affine.deviation(self.gate.input(isa, x, i, len));
                 deviation.mul_add(of.slope, dz - of.mean_dy).mul_add(of.affine.scale, of.rest)
             }
         };
