@@ -174,6 +174,12 @@ impl<'a, E: Lanes> Target<'a, E> {
         let address = self.data.wrapping_add(i).addr();
         (address.wrapping_neg() % boundary::<E>()) / size_of::<E>()
     }
+
+    /// Whether element `i` begins the second half of a line, as a vector of half types may.
+    #[inline(always)]
+    pub fn mid_line(&self, i: usize) -> bool {
+        !self.data.wrapping_add(i).addr().is_multiple_of(LINE)
+    }
 }
 
 /// Numbers of one thread's own: read and written, by vectors.

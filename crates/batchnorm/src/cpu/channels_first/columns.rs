@@ -20,13 +20,13 @@
 use std::ops::Range;
 
 use super::super::dispatch::{InstructionSet, Job, on};
-use super::super::lanes::{Isa, LANES};
+use super::super::lanes::{Isa, LANES, Lanes};
 use super::super::narrow::Narrow;
 use super::blocks::{Block, Blocks};
 use super::folds::Folded;
 use super::room::{self, Computed, FoldRoom, Kept, Known, MapRoom};
 use super::sweep::{Map, Sums};
-use crate::Shape;
+use crate::{Real, Shape};
 
 /// Rows that are taken at once.
 pub const ROWS: usize = 4;
@@ -131,7 +131,7 @@ impl<F: Folded> Job for Fold<'_, '_, F> {
             let channel = fold.channel(c, &block);
             for row in 0..joined {
                 let first = row * width + j * run;
-                room.open(first..first + run, F::centre(&channel), F::narrow(&channel));
+                room.open(first..first + run, F::centre(&channel), F::narrow(&channel), F::NEAR);
             }
         }
         let (known, mut kept) = room.parts();
@@ -305,8 +305,20 @@ fn fold_step<I: Isa, F: Folded, const N: usize>(
     len: Option<usize>,
     ahead: usize,
 ) {
-    let constants = folds[0].constants_of(isa, known, i, len);
     let mut sums = kept.load(isa, i, len);
+    if F::NEAR && N > 1 {
+        let constants = known.affine::<I, F::Element>(isa, i, len);
+        let zero = F::Element::splat(isa, Real::ZERO);
+        let mut near = Sums { sum: zero, products: zero };
+        for fold in folds {
+            fold.step_near(isa, &constants, &mut near, i, len);
+            fold.prefetch(isa, i + ahead);
+        }
+        sums.sum = sums.sum + F::Element::widen_lanes(isa, near.sum);
+        sums.products = sums.products + F::Element::widen_lanes(isa, near.products);
+        return kept.store(isa, i, sums, len);
+    }
+    let constants = folds[0].constants_of(isa, known, i, len);
     for fold in folds {
         fold.step(isa, &constants, &mut sums, i, len);
         fold.prefetch(isa, i + ahead);
@@ -375,6 +387,10 @@ fn map_lines<I: Isa, M: Map, const N: usize>(
     let mut i = 0;
     if maps[0].streams() && LANES * size_of::<M::Element>() < LINE {
         // A line of a row after the other: halves of lines that are streamed by turns go to memory one by one.
+        if len >= LANES && maps[0].mid_line(0) {
+            map_step(isa, maps, known, 0, None);
+            i = LANES;
+        }
         while i + 2 * LANES <= len {
             map_pair(isa, maps, known, i);
             ask(isa, maps, i + ahead);

@@ -14,7 +14,10 @@
 //! Deviation from this pseudo-code:
 //! 1. Where the shift lies many deviations from the mean, the difference cancels: then the block is folded once more, about
 //!    its mean. Outliers in first place cost a second read from the cache, and no digits; nor do some whose squares overflow.
-//! 2. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
+//! 2. Half types are added up in f32 over the few rows that columns take at once, about a shift (or mean) that f32 holds: off by at
+//!    most nine roundings of 2^-24, where each element was rounded to 2^-8 or 2^-11. What f32 cannot hold, squares of 1e-25 or
+//!    of 1e25, shows in the sums: then the block is folded once more, in f64.
+//! 3. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
 
 use super::super::lanes::{Isa, Vector, Wide};
 use super::super::memory::{Source, load};
@@ -22,12 +25,18 @@ use super::super::narrow::Narrow;
 use super::blocks::Block;
 use super::gates::{Affine, Opening};
 use super::room::{Computed, Known};
-use super::sweep::{Ahead, Fold, Sums, fold};
+use super::sweep::{Ahead, Computing, Fold, Sums, fold};
 use crate::scratch::Scratch;
 use crate::{Coefficients, Element, GradientSums, Moments};
 
 /// `sum^2 / n` may be so many times M2: the difference loses four bits of 53 then.
 const CANCELLATION: f64 = 16.0;
+
+/// Of squares in f32, the smallest mean: each is off by 2^-150 at most.
+const SMALLEST: f64 = f32::MIN_POSITIVE as f64 * 64.0;
+
+/// The largest rstd of products in f32: they are off by 2^-150 at most, and what is divided by it is not small then.
+const STEEPEST: f64 = 32768.0;
 
 /// Values of a block whose mean is its shift.
 const SHIFT: usize = 4;
@@ -122,6 +131,20 @@ impl<E: Element> Fold for FoldMoments<'_, E> {
     }
 
     #[inline(always)]
+    fn step_near<I: Isa>(
+        &self,
+        isa: I,
+        of: &Affine<Computing<E, I>>,
+        sums: &mut Sums<Computing<E, I>>,
+        i: usize,
+        len: Option<usize>,
+    ) {
+        let d = of.deviation(load(isa, &self.x, i, len));
+        sums.sum = sums.sum + d;
+        sums.products = d.mul_add(d, sums.products);
+    }
+
+    #[inline(always)]
     fn prefetch<I: Isa>(&self, isa: I, i: usize) {
         self.x.prefetch(isa, i);
     }
@@ -151,7 +174,7 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
             in_run += 1;
             (i, in_run) = if in_run == run { (i + block.row() + 1 - run, 0) } else { (i + 1, in_run) };
         }
-        shift
+        if Self::NEAR { E::Parameter::from_f64(shift).to_f64() } else { shift }
     }
 
     #[inline(always)]
@@ -165,7 +188,9 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
     ) -> Moments {
         let count = block.positions();
         let (mean, m2, cancels) = self.moments(sums, count);
-        if !cancels {
+        let squares = sums.products.total();
+        let held = !Self::NEAR || (squares >= count as f64 * SMALLEST && squares.is_finite());
+        if held && !cancels {
             return Moments { count: count as u64, mean: shift + mean, m2 };
         }
         let shift = shift + mean;
@@ -215,7 +240,9 @@ impl<'a, E: Element, G> FoldGradients<'a, E, G> {
 
 #[derive(Clone, Copy)]
 pub struct GradientChannel<P> {
+    /// What is subtracted from x, and what of the mean that leaves.
     mean: f64,
+    rest: f64,
     rstd: f64,
     narrow: Narrow<P>,
 }
@@ -296,6 +323,22 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
     }
 
     #[inline(always)]
+    fn step_near<I: Isa>(
+        &self,
+        isa: I,
+        of: &Affine<Computing<E, I>>,
+        sums: &mut Sums<Computing<E, I>>,
+        i: usize,
+        len: Option<usize>,
+    ) {
+        let dz = self.gate.apply(isa, of, load(isa, &self.dy, i, len), i, len);
+        sums.sum = sums.sum + dz;
+        if let Some(x) = &self.x {
+            sums.products = dz.mul_add(of.deviation(self.gate.input(isa, x, i, len)), sums.products);
+        }
+    }
+
+    #[inline(always)]
     fn prefetch<I: Isa>(&self, isa: I, i: usize) {
         self.dy.prefetch(isa, i);
         if let Some(x) = &self.x {
@@ -321,22 +364,32 @@ impl<E: Element, G: Opening<E>> Folded for FoldGradients<'_, E, G> {
     fn channel(&self, channel: usize, _: &Block) -> Self::Channel {
         let coefficients = &self.coefficients[channel];
         let narrow = if G::LOOKS { Narrow::new(coefficients, None) } else { Narrow::default() };
-        GradientChannel { mean: coefficients.mean, rstd: coefficients.rstd, narrow }
+        let Coefficients { mean: exact, rstd, .. } = *coefficients;
+        let mean = if Self::NEAR { E::Parameter::from_f64(exact).to_f64() } else { exact };
+        // An infinite mean leaves nothing.
+        let rest = if mean.is_finite() { exact - mean } else { 0.0 };
+        GradientChannel { mean, rest, rstd, narrow }
     }
 
     #[inline(always)]
     fn total<I: Isa>(
         &self,
-        _: I,
+        isa: I,
         of: &Self::Channel,
         sums: &Sums<I::F64>,
-        _: usize,
-        _: &Block,
+        channel: usize,
+        block: &Block,
     ) -> GradientSums {
-        GradientSums {
-            dy: sums.sum.total(),
-            dy_xhat: if self.x.is_some() { sums.products.total() * of.rstd } else { 0.0 },
+        let (mut sum, mut products) = (sums.sum.total(), sums.products.total());
+        if Self::NEAR && !(sum.is_finite() && products.is_finite() && of.rstd.abs() < STEEPEST) {
+            let mut sums = Sums::zero(isa);
+            for row in block.rows.clone() {
+                fold(isa, self, of, &mut sums, block.start(row, channel), block.run(), Ahead::NOTHING);
+            }
+            (sum, products) = (sums.sum.total(), sums.products.total());
         }
+        let products = if Self::NEAR { products - of.rest * sum } else { products };
+        GradientSums { dy: sum, dy_xhat: if self.x.is_some() { products * of.rstd } else { 0.0 } }
     }
 
     #[inline(always)]

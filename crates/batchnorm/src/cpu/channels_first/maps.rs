@@ -110,6 +110,11 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     fn until_line(&self, i: usize, len: usize) -> usize {
         self.y.until_line(i, len)
     }
+
+    #[inline(always)]
+    fn mid_line(&self, i: usize) -> bool {
+        self.y.to.mid_line(i)
+    }
 }
 
 /// dx of x and dy, and dz into `d_addend`.
@@ -215,5 +220,10 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
     #[inline(always)]
     fn until_line(&self, i: usize, len: usize) -> usize {
         self.dx.until_line(i, len)
+    }
+
+    #[inline(always)]
+    fn mid_line(&self, i: usize) -> bool {
+        self.dx.to.mid_line(i)
     }
 }

@@ -57,12 +57,15 @@ impl<P: Real + Lanes> FoldRoom<'_, P> {
         self.wide[self.width..].fill(0.0);
     }
 
-    /// What columns are folded about, and their coefficients.
+    /// What columns are folded about (`near`: in the type of coefficients, too), and their coefficients.
     #[inline(always)]
-    pub fn open(&mut self, columns: Range<usize>, centre: f64, narrow: Option<&Narrow<P>>) {
+    pub fn open(&mut self, columns: Range<usize>, centre: f64, narrow: Option<&Narrow<P>>, near: bool) {
         spread(&mut self.wide[columns.clone()], centre);
-        if let Some(narrow) = narrow {
-            fill(self.narrow, self.width, columns, narrow, AFFINE);
+        match narrow {
+            Some(narrow) => fill(self.narrow, self.width, columns, narrow, AFFINE),
+            // The mean is the first field.
+            None if near => spread(&mut self.narrow[columns], P::from_f64(centre)),
+            None => {}
         }
     }
 

@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use super::super::lanes::{Isa, LANES, Lanes, Wide};
 use super::super::narrow::Narrow;
+use super::gates::Affine;
 use super::room::{Computed, Known};
 use crate::Element;
 
@@ -88,9 +89,23 @@ pub trait Fold: Copy + Sync {
         i: usize,
         len: Option<usize>,
     );
+    /// Whether the elements of a few rows are added up in what maps compute in, before their sums enter those in f64: half types.
+    const NEAR: bool = size_of::<Self::Element>() == 2;
+    /// Such a step, about the mean of `constants`.
+    fn step_near<I: Isa>(
+        &self,
+        isa: I,
+        constants: &Affine<Computing<Self::Element, I>>,
+        sums: &mut Sums<Computing<Self::Element, I>>,
+        i: usize,
+        len: Option<usize>,
+    );
     /// Asks for the line of element `i`, which need not exist.
     fn prefetch<I: Isa>(&self, isa: I, i: usize);
 }
+
+/// Vectors of what maps compute in.
+pub type Computing<E, I> = <E as Lanes>::V<I>;
 
 /// A map: elements of a channel to others.
 pub trait Map: Copy + Sync {
@@ -129,6 +144,8 @@ pub trait Map: Copy + Sync {
     fn anywhere(&self, len: usize) -> bool;
     /// If not, how many of the `len` elements from `i` on are mapped before the first whole vector.
     fn until_line(&self, i: usize, len: usize) -> usize;
+    /// Whether element `i` begins the second half of a line of what is written.
+    fn mid_line(&self, i: usize) -> bool;
 }
 
 /// Folds the `len` elements from `start` on.

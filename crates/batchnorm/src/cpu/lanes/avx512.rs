@@ -318,13 +318,18 @@ impl Isa for Avx512 {
         // Not the instruction of AVX-512 BF16, which takes numbers below 2^-126 for zeros: other bits than other processors'.
         // SAFETY: as above.
         unsafe {
-            let bits = _mm512_castps_si512(v.0);
-            let high = _mm512_srli_epi32::<16>(bits);
-            let odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
-            let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+            let (bits, one) = (_mm512_castps_si512(v.0), _mm512_set1_epi32(1));
+            let odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+            let half = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+            let rounded = _mm512_mask_add_epi32(half, odd, half, one);
             let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v.0, v.0);
-            let quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
-            _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(nan, _mm512_srli_epi32::<16>(rounded), quiet))
+            let rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x40_0000));
+            // The upper half of each lane, by one instruction where a shift and a conversion take three.
+            let upper = _mm512_set_epi16(
+                31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 31, 29, 27, 25, 23, 21, 19, 17, 15,
+                13, 11, 9, 7, 5, 3, 1,
+            );
+            _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, rounded))
         }
     }
 
