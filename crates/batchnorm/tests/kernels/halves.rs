@@ -106,3 +106,42 @@ fn no_sum_overflows_at_65504() {
         }
     }
 }
+
+/// Channels, as f32 holds their squares and as it does not: zeros, a constant, tiny numbers, large ones, and ordinary ones.
+#[test]
+fn what_f32_cannot_hold_is_added_up_in_f64_and_changes_no_other_channel() {
+    let channels = 70;
+    for (outer, inner) in [(4500, 1), (300, 4)] {
+        let shape = shape((outer, channels, inner));
+        let ordinary = |i: usize| ((i * 7919) % 1009) as f64 / 1009.0 - 0.4;
+        let x = |odd: bool| -> Vec<bf16> {
+            let value = |i: usize| match (i / inner % channels, odd) {
+                (3, true) => 0.0,
+                (4, true) => 3.0,
+                (17, true) => 1e-25 * ordinary(i),
+                (69, true) => 1e25 * ordinary(i),
+                _ => ordinary(i),
+            };
+            (0..shape.len()).map(|i| bf16::from_f64(value(i))).collect()
+        };
+        let moments = |kernels: &dyn Kernels<bf16>, x: &[bf16]| {
+            let mut moments = vec![Moments::EMPTY; channels];
+            kernels.moments(View::new("x", shape, x).unwrap(), &mut moments);
+            moments
+        };
+        let (even, odd) = (x(false), x(true));
+        let (of_even, of_odd) = (moments(&best(), &even), moments(&best(), &odd));
+        let expected = moments(&Reference, &odd);
+        for c in 0..channels {
+            if ![3, 4, 17, 69].contains(&c) {
+                assert_eq!(of_odd[c], of_even[c], "channel {c}");
+                continue;
+            }
+            // Two summations in f64 of so many terms, in orders of their own: 2^-53 each.
+            let bound = 2.0 * (outer * inner) as f64 * 2f64.powi(-53) * expected[c].m2;
+            let (found, expected) = (of_odd[c].m2, expected[c].m2);
+            assert!((found - expected).abs() <= bound, "channel {c}: {found:e}, not {expected:e}");
+        }
+        assert_eq!((of_odd[3].m2, of_odd[4].m2, of_odd[4].mean), (0.0, 0.0, 3.0));
+    }
+}

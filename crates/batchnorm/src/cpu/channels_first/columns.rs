@@ -20,48 +20,18 @@
 use std::ops::Range;
 
 use super::super::dispatch::{InstructionSet, Job, on};
-use super::super::lanes::{Isa, LANES, Lanes};
+use super::super::lanes::{Isa, LANES};
 use super::super::narrow::Narrow;
-use super::blocks::{Block, Blocks};
-use super::folds::Folded;
-use super::room::{self, Computed, FoldRoom, Kept, Known, MapRoom};
-use super::sweep::{Map, Sums};
-use crate::{Real, Shape};
+use super::room::{self, Computed, Known, MapRoom};
+use super::sweep::Map;
+use crate::Shape;
 
 /// Rows that are taken at once.
 pub const ROWS: usize = 4;
 
-/// Rows that are folded at once where there are as many: their sums are read and written once for all.
-const MANY_ROWS: usize = 8;
-
 /// How far ahead of a fold or a map lines are asked for, in elements: rows that are read side by side are more streams than the
 /// processor foresees.
-const AHEAD: usize = 2 * 1024;
-
-/// Folds a block of a few channels into `totals`.
-pub fn fold<F: Folded>(
-    set: InstructionSet,
-    fold: &F,
-    blocks: &Blocks,
-    block: usize,
-    channels: Range<usize>,
-    totals: &mut [F::Total],
-) {
-    let block = blocks.get(block);
-    // Rows that follow each other in memory are taken as one until they fill a few vectors.
-    let width = channels.len() * block.run();
-    let joined = if width == block.row() { rows_joined(width) } else { 1 };
-    room::to_fold(joined * width, |room| on(set, Fold { fold, block, channels, joined, totals, room }));
-}
-
-/// How many rows of `row` columns are taken as one: enough for whole vectors, and for [`FEWEST`] columns.
-fn rows_joined(row: usize) -> usize {
-    if row >= FEWEST {
-        return 1;
-    }
-    let whole = LANES >> row.trailing_zeros().min(LANES.trailing_zeros());
-    whole * FEWEST.div_ceil(whole * row)
-}
+pub const AHEAD: usize = 2 * 1024;
 
 /// Maps some rows of a few channels, whose coefficients are `narrows`.
 pub fn map<M: Map>(
@@ -108,62 +78,6 @@ const LONG_ROW: usize = 256;
 
 /// What is known of so many columns fits the first cache.
 const LONGEST_ROW: usize = 2 * 1024;
-
-struct Fold<'p, 'm, F: Folded> {
-    fold: &'p F,
-    block: Block,
-    channels: Range<usize>,
-    /// Rows that are taken as one.
-    joined: usize,
-    totals: &'p mut [F::Total],
-    room: FoldRoom<'m, Computed<F::Element>>,
-}
-
-impl<F: Folded> Job for Fold<'_, '_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Self { fold, block, channels, joined, totals, mut room } = self;
-        let (run, width) = (block.run(), channels.len() * block.run());
-        room.clear();
-        for (j, c) in channels.clone().enumerate() {
-            let channel = fold.channel(c, &block);
-            for row in 0..joined {
-                let first = row * width + j * run;
-                room.open(first..first + run, F::centre(&channel), F::narrow(&channel), F::NEAR);
-            }
-        }
-        let (known, mut kept) = room.parts();
-        let (mut row, end, stride) = (block.rows.start, block.rows.end, joined * block.row());
-        while row < end {
-            let from = block.start(row, channels.start);
-            if end - row >= MANY_ROWS * joined {
-                fold_columns::<I, F, MANY_ROWS>(isa, fold, from, stride, joined * width, &known, &mut kept);
-                row += MANY_ROWS * joined;
-            } else if end - row >= ROWS * joined {
-                fold_columns::<I, F, ROWS>(isa, fold, from, stride, joined * width, &known, &mut kept);
-                row += ROWS * joined;
-            } else {
-                let rows = joined.min(end - row);
-                fold_columns::<I, F, 1>(isa, fold, from, stride, rows * width, &known, &mut kept);
-                row += rows;
-            }
-        }
-        for (j, c) in channels.enumerate() {
-            let mut lanes = Sums::zero(isa);
-            for first in (0..joined).map(|row| row * width + j * run) {
-                let mut i = 0;
-                while i < run {
-                    let part = kept.load(isa, first + i, (run - i < LANES).then_some(run - i));
-                    lanes = Sums { sum: lanes.sum + part.sum, products: lanes.products + part.products };
-                    i += LANES;
-                }
-            }
-            totals[j] = F::merge(totals[j], fold.total(isa, &fold.channel(c, &block), &lanes, c, &block));
-        }
-    }
-}
 
 struct Mapping<'p, 'm, M: Map> {
     map: &'p M,
@@ -275,7 +189,7 @@ fn at_once(row: usize, rows: &Range<usize>) -> usize {
 }
 
 #[inline(always)]
-fn rows<T: Copy, const N: usize>(row: impl Fn(usize) -> T) -> [T; N] {
+pub fn rows<T: Copy, const N: usize>(row: impl Fn(usize) -> T) -> [T; N] {
     // Not `array::from_fn`, which is not always inlined.
     let mut all = [row(0); N];
     for (i, of) in all.iter_mut().enumerate().skip(1) {
@@ -293,63 +207,6 @@ fn begin_alike<M: Map, const N: usize>(map: &M, to: usize, stride: usize, width:
         alike &= map.until_line(to + row * stride, width) == head;
     }
     alike
-}
-
-#[inline(always)]
-fn fold_step<I: Isa, F: Folded, const N: usize>(
-    isa: I,
-    folds: &[F; N],
-    known: &Known<'_, Computed<F::Element>>,
-    kept: &mut Kept<'_>,
-    i: usize,
-    len: Option<usize>,
-    ahead: usize,
-) {
-    let mut sums = kept.load(isa, i, len);
-    if F::NEAR && N > 1 {
-        let constants = known.affine::<I, F::Element>(isa, i, len);
-        let zero = F::Element::splat(isa, Real::ZERO);
-        let mut near = Sums { sum: zero, products: zero };
-        for fold in folds {
-            fold.step_near(isa, &constants, &mut near, i, len);
-            fold.prefetch(isa, i + ahead);
-        }
-        sums.sum = sums.sum + F::Element::widen_lanes(isa, near.sum);
-        sums.products = sums.products + F::Element::widen_lanes(isa, near.products);
-        return kept.store(isa, i, sums, len);
-    }
-    let constants = folds[0].constants_of(isa, known, i, len);
-    for fold in folds {
-        fold.step(isa, &constants, &mut sums, i, len);
-        fold.prefetch(isa, i + ahead);
-    }
-    kept.store(isa, i, sums, len);
-}
-
-/// Folds the first `len` columns of `N` rows, the first of which has column 0 at `from`.
-#[inline(always)]
-fn fold_columns<I: Isa, F: Folded, const N: usize>(
-    isa: I,
-    fold: &F,
-    from: usize,
-    stride: usize,
-    len: usize,
-    known: &Known<'_, Computed<F::Element>>,
-    kept: &mut Kept<'_>,
-) {
-    let folds: [F; N] = rows(
-        #[inline(always)]
-        |row| fold.run(from + row * stride, len),
-    );
-    let ahead = N * stride * AHEAD.div_ceil(N * stride);
-    let mut i = 0;
-    while i + LANES <= len {
-        fold_step(isa, &folds, known, kept, i, None, ahead);
-        i += LANES;
-    }
-    if i < len {
-        fold_step(isa, &folds, known, kept, i, Some(len - i), 0);
-    }
 }
 
 #[inline(always)]

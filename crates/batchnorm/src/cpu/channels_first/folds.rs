@@ -16,7 +16,8 @@
 //!    its mean. Outliers in first place cost a second read from the cache, and no digits; nor do some whose squares overflow.
 //! 2. Half types are added up in f32 over the few rows that columns take at once, about a shift (or mean) that f32 holds: off by at
 //!    most nine roundings of 2^-24, where each element was rounded to 2^-8 or 2^-11. What f32 cannot hold, squares of 1e-25 or
-//!    of 1e25, shows in the sums: then the block is folded once more, in f64.
+//!    of 1e25, shows in the sums: then the columns are folded once more, in f64, for
+//!    the channels that it shows in.
 //! 3. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
 
 use super::super::lanes::{Isa, Vector, Wide};
@@ -50,6 +51,8 @@ pub trait Folded: Fold {
     fn centre(channel: &Self::Channel) -> f64;
     /// The coefficients that it needs to look at z, if it does.
     fn narrow(channel: &Self::Channel) -> Option<&Narrow<Computed<Self::Element>>>;
+    /// Whether sums by [`Fold::step_near`] lost nothing that f64 would have held.
+    fn held<W: Wide>(channel: &Self::Channel, sums: &Sums<W>, block: &Block) -> bool;
     /// The result of a block.
     fn total<I: Isa>(
         &self,
@@ -178,6 +181,12 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
     }
 
     #[inline(always)]
+    fn held<W: Wide>(_: &f64, sums: &Sums<W>, block: &Block) -> bool {
+        let squares = sums.products.total();
+        squares >= block.positions() as f64 * SMALLEST && squares.is_finite()
+    }
+
+    #[inline(always)]
     fn total<I: Isa>(
         &self,
         isa: I,
@@ -188,9 +197,7 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
     ) -> Moments {
         let count = block.positions();
         let (mean, m2, cancels) = self.moments(sums, count);
-        let squares = sums.products.total();
-        let held = !Self::NEAR || (squares >= count as f64 * SMALLEST && squares.is_finite());
-        if held && !cancels {
+        if !cancels {
             return Moments { count: count as u64, mean: shift + mean, m2 };
         }
         let shift = shift + mean;
@@ -372,23 +379,22 @@ impl<E: Element, G: Opening<E>> Folded for FoldGradients<'_, E, G> {
     }
 
     #[inline(always)]
+    fn held<W: Wide>(of: &Self::Channel, sums: &Sums<W>, _: &Block) -> bool {
+        sums.sum.total().is_finite() && sums.products.total().is_finite() && of.rstd.abs() < STEEPEST
+    }
+
+    #[inline(always)]
     fn total<I: Isa>(
         &self,
-        isa: I,
+        _: I,
         of: &Self::Channel,
         sums: &Sums<I::F64>,
-        channel: usize,
-        block: &Block,
+        _: usize,
+        _: &Block,
     ) -> GradientSums {
-        let (mut sum, mut products) = (sums.sum.total(), sums.products.total());
-        if Self::NEAR && !(sum.is_finite() && products.is_finite() && of.rstd.abs() < STEEPEST) {
-            let mut sums = Sums::zero(isa);
-            for row in block.rows.clone() {
-                fold(isa, self, of, &mut sums, block.start(row, channel), block.run(), Ahead::NOTHING);
-            }
-            (sum, products) = (sums.sum.total(), sums.products.total());
-        }
-        let products = if Self::NEAR { products - of.rest * sum } else { products };
+        let (sum, products) = (sums.sum.total(), sums.products.total());
+        // Without a rest there is nothing to correct, and 0 times infinity is no 0.
+        let products = if of.rest == 0.0 { products } else { products - of.rest * sum };
         GradientSums { dy: sum, dy_xhat: if self.x.is_some() { products * of.rstd } else { 0.0 } }
     }
 

@@ -12,6 +12,7 @@
 //! the work over threads, and [`blocks`] says what is added up together.
 
 mod blocks;
+mod column_folds;
 mod columns;
 mod entries;
 mod folds;

@@ -21,7 +21,7 @@ use super::folds::Folded;
 use super::groups::{self, MOST};
 use super::room::Computed;
 use super::sweep::{self, Map, Mapped};
-use super::{MIN_INNER, columns};
+use super::{MIN_INNER, column_folds, columns};
 use crate::scratch::{self, Scratch};
 use crate::{Element, Shape};
 
@@ -216,7 +216,7 @@ where
         for channels in groups(channels, group) {
             scratch::with(channels.len(), P::Total::default(), |totals| {
                 for block in 0..blocks.count() {
-                    columns::fold(set, fold, &blocks, block, channels.clone(), totals);
+                    column_folds::fold(set, fold, &blocks, block, channels.clone(), totals);
                 }
                 for ((narrow, total), channel) in narrows.iter_mut().zip(totals).zip(channels.clone()) {
                     *narrow = pass.turn(channel, total);
@@ -293,7 +293,7 @@ pub fn fold_channels<F: Folded>(
             let channels = channels.start + of_unit.start..channels.start + of_unit.end;
             scratch::with(of_unit.len(), F::Total::default(), |totals| {
                 if cut.columns {
-                    columns::fold(set, fold, &blocks, block, channels, totals);
+                    column_folds::fold(set, fold, &blocks, block, channels, totals);
                 } else {
                     on(set, FoldUnit { fold, blocks, block, channels, totals: &mut *totals });
                 }
