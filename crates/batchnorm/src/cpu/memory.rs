@@ -40,6 +40,11 @@ impl<'a, E: Lanes> Source<'a, E> {
         Self { data: target.data, len: target.len, of: PhantomData }
     }
 
+    /// Whether `other` is the same memory.
+    pub fn is(&self, other: &Self) -> bool {
+        self.data == other.data && self.len == other.len
+    }
+
     /// The `len` elements from `start` on, as a tensor of their own: a loop over them needs no further checks.
     #[inline(always)]
     pub fn run(self, start: usize, len: usize) -> Self {

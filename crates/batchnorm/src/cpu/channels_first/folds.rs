@@ -309,8 +309,11 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
         len: Option<usize>,
     ) {
         let mut dz = if G::LOOKS {
-            let dy = load(isa, &self.dy, i, len);
-            E::widen_lanes(isa, self.gate.apply(isa, &of.affine, dy, i, len))
+            let x = self.x.as_ref().map(
+                #[inline(always)]
+                |x| load(isa, x, i, len),
+            );
+            E::widen_lanes(isa, self.gate.apply(isa, &of.affine, x, load(isa, &self.dy, i, len), i, len))
         } else {
             self.dy.load_wide(isa, i, len)
         };
@@ -320,7 +323,12 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
         }
         sums.sum = dz.mul_add(of.one, sums.sum);
         if let Some(x) = &self.x {
-            let mut deviation = self.gate.input_wide(isa, x, i, len) - of.mean;
+            let x = if self.gate.inverts() {
+                E::widen_lanes(isa, self.gate.input(isa, load(isa, x, i, len)))
+            } else {
+                x.load_wide(isa, i, len)
+            };
+            let mut deviation = x - of.mean;
             if let Some(len) = len {
                 // The mean may be infinite.
                 deviation = deviation.first(len);
@@ -338,10 +346,14 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
         i: usize,
         len: Option<usize>,
     ) {
-        let dz = self.gate.apply(isa, of, load(isa, &self.dy, i, len), i, len);
+        let x = self.x.as_ref().map(
+            #[inline(always)]
+            |x| load(isa, x, i, len),
+        );
+        let dz = self.gate.apply(isa, of, x, load(isa, &self.dy, i, len), i, len);
         sums.sum = sums.sum + dz;
-        if let Some(x) = &self.x {
-            sums.products = dz.mul_add(of.deviation(self.gate.input(isa, x, i, len)), sums.products);
+        if let Some(x) = x {
+            sums.products = dz.mul_add(of.deviation(self.gate.input(isa, x)), sums.products);
         }
     }
 

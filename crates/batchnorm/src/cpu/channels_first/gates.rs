@@ -2,7 +2,7 @@
 
 use super::super::lanes::{Isa, Vector};
 use super::super::memory::{Source, load};
-use crate::{Element, Epilogue, Gate, Real};
+use crate::{Element, Epilogue, Gate, Real, View};
 
 /// One channel's coefficients of `z = scale (x - mean) + beta`, in vectors.
 #[derive(Clone, Copy)]
@@ -50,17 +50,18 @@ pub trait End<E: Element>: Copy + Sync {
 pub trait Opening<E: Element>: Copy + Sync {
     /// Whether it looks at z.
     const LOOKS: bool;
-    /// The elements from `i` on of what is normalized: those of `x`, unless that is an output.
-    fn input<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> E::V<I>;
-    /// The same in f64.
-    fn input_wide<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> I::F64;
+    /// Whether what is read as x is an output.
+    fn inverts(&self) -> bool;
+    /// What was normalized, of what is read as x.
+    fn input<I: Isa>(&self, isa: I, x: E::V<I>) -> E::V<I>;
     /// The same of the `len` elements from `start` on.
     fn run(self, start: usize, len: usize) -> Self;
-    /// dz from dy, at the elements from `i` on.
+    /// dz from dy, and from what is read as x where it is, at the elements from `i` on.
     fn apply<I: Isa>(
         &self,
         isa: I,
         affine: &Affine<E::V<I>>,
+        x: Option<E::V<I>>,
         dy: E::V<I>,
         i: usize,
         len: Option<usize>,
@@ -87,60 +88,88 @@ impl<E: Element> Opening<E> for Plain {
     const LOOKS: bool = false;
 
     #[inline(always)]
+    fn inverts(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn input<I: Isa>(&self, _: I, x: E::V<I>) -> E::V<I> {
+        x
+    }
+
+    #[inline(always)]
     fn run(self, _: usize, _: usize) -> Self {
         self
     }
 
     #[inline(always)]
-    fn input<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> E::V<I> {
-        load(isa, x, i, len)
-    }
-
-    #[inline(always)]
-    fn input_wide<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> I::F64 {
-        x.load_wide(isa, i, len)
-    }
-
-    #[inline(always)]
-    fn apply<I: Isa>(&self, _: I, _: &Affine<E::V<I>>, dy: E::V<I>, _: usize, _: Option<usize>) -> E::V<I> {
+    fn apply<I: Isa>(
+        &self,
+        _: I,
+        _: &Affine<E::V<I>>,
+        _: Option<E::V<I>>,
+        dy: E::V<I>,
+        _: usize,
+        _: Option<usize>,
+    ) -> E::V<I> {
         dy
     }
 }
 
-/// `y = max(z + addend, 0)`, or with a slope; x is there for gates. Or the inverse: then x is y, z follows from it, and the
-/// gate looks at its sign.
+/// `y = max(z + addend, 0)`, or with a slope. Or the inverse: then what is read as x is y, z follows from it, and the gate looks at
+/// its sign.
 #[derive(Clone, Copy)]
 pub struct Rectified<'a, E: Element> {
+    /// x, where nothing but the gate reads it.
     x: Option<Source<'a, E>>,
     addend: Option<Source<'a, E>>,
-    slope: Option<E::Parameter>,
-    /// `1 / slope`, if x is the output.
-    inverse: Option<E::Parameter>,
+    /// Whether there is a slope. Without one it is zero, and a number all the same: products by it may be computed before it is
+    /// known that nobody needs them, and those of arbitrary bits, which may be subnormal, take a hundred times as long.
+    leaks: bool,
+    slope: E::Parameter,
+    /// Whether what is read as x is the output: then z is that times `inverse`, where it is negative.
+    inverts: bool,
+    inverse: E::Parameter,
 }
 
 impl<'a, E: Element> Rectified<'a, E> {
-    /// Of an epilogue, unless it is none.
-    pub fn of_epilogue(epilogue: Epilogue<'a, E>) -> Option<Self> {
-        let (addend, slope) = match epilogue {
-            Epilogue::None => return None,
-            Epilogue::Relu => (None, None),
-            Epilogue::LeakyRelu { slope } => (None, Some(E::Parameter::from_f64(slope))),
-            Epilogue::AddRelu { addend } => (Some(Source::new(addend.data())), None),
-        };
-        Some(Self { x: None, addend, slope, inverse: None })
+    fn new(x: Option<Source<'a, E>>, addend: Option<View<'a, E>>, slope: Option<f64>) -> Self {
+        Self {
+            x,
+            addend: addend.map(|addend| Source::new(addend.data())),
+            leaks: slope.is_some(),
+            slope: E::Parameter::from_f64(slope.unwrap_or(0.0)),
+            inverts: false,
+            inverse: E::Parameter::from_f64(1.0),
+        }
     }
 
-    /// Of a gate, unless it is none.
-    pub fn of_gate(gate: Gate<'a, E>) -> Option<Self> {
-        let (x, addend, slope) = match gate {
-            Gate::None => return None,
-            Gate::Relu { x } => (x, None, None),
-            Gate::LeakyRelu { x, slope } => (x, None, Some(E::Parameter::from_f64(slope))),
-            Gate::AddRelu { x, addend } => (x, Some(Source::new(addend.data())), None),
-            Gate::Output { y, slope } => (y, None, Some(E::Parameter::from_f64(slope))),
+    /// Of an epilogue, unless it is none.
+    pub fn of_epilogue(epilogue: Epilogue<'a, E>) -> Option<Self> {
+        match epilogue {
+            Epilogue::None => None,
+            Epilogue::Relu => Some(Self::new(None, None, None)),
+            Epilogue::LeakyRelu { slope } => Some(Self::new(None, None, Some(slope))),
+            Epilogue::AddRelu { addend } => Some(Self::new(None, Some(addend), None)),
+        }
+    }
+
+    /// Of a gate, unless it is none. `x` is what is read besides.
+    pub fn of_gate(gate: Gate<'a, E>, x: Option<Source<'a, E>>) -> Option<Self> {
+        let own = |of_gate: View<'a, E>| {
+            let of_gate = Source::new(of_gate.data());
+            (!x.is_some_and(|x| x.is(&of_gate))).then_some(of_gate)
         };
-        let inverse = gate.inverse().map(E::Parameter::from_f64);
-        Some(Self { x: Some(Source::new(x.data())), addend, slope, inverse })
+        match gate {
+            Gate::None => None,
+            Gate::Relu { x } => Some(Self::new(own(x), None, None)),
+            Gate::LeakyRelu { x, slope } => Some(Self::new(own(x), None, Some(slope))),
+            Gate::AddRelu { x, addend } => Some(Self::new(own(x), Some(addend), None)),
+            Gate::Output { y, slope } => {
+                let inverse = E::Parameter::from_f64(gate.inverse().unwrap_or(1.0));
+                Some(Self { inverts: true, inverse, ..Self::new(own(y), None, Some(slope)) })
+            }
+        }
     }
 
     #[inline(always)]
@@ -160,11 +189,8 @@ impl<'a, E: Element> Rectified<'a, E> {
     /// What is left of `v` on the side where z is negative.
     #[inline(always)]
     fn damped<I: Isa>(&self, isa: I, v: E::V<I>) -> E::V<I> {
-        match self.slope {
-            // Not a product by zero: a closed gate lets no infinity through as NaN.
-            None => E::splat(isa, E::Parameter::ZERO),
-            Some(slope) => E::splat(isa, slope) * v,
-        }
+        // Not a product by zero: a closed gate lets no infinity through as NaN.
+        if self.leaks { E::splat(isa, self.slope) * v } else { E::splat(isa, E::Parameter::ZERO) }
     }
 }
 
@@ -185,25 +211,18 @@ impl<E: Element> Opening<E> for Rectified<'_, E> {
     const LOOKS: bool = true;
 
     #[inline(always)]
+    fn inverts(&self) -> bool {
+        self.inverts
+    }
+
+    #[inline(always)]
+    fn input<I: Isa>(&self, isa: I, x: E::V<I>) -> E::V<I> {
+        if self.inverts { x.where_negative(E::splat(isa, self.inverse) * x, x) } else { x }
+    }
+
+    #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
         self.on(start, len)
-    }
-
-    #[inline(always)]
-    fn input<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> E::V<I> {
-        let x = load(isa, x, i, len);
-        match self.inverse {
-            None => x,
-            Some(inverse) => x.where_negative(E::splat(isa, inverse) * x, x),
-        }
-    }
-
-    #[inline(always)]
-    fn input_wide<I: Isa>(&self, isa: I, x: &Source<'_, E>, i: usize, len: Option<usize>) -> I::F64 {
-        match self.inverse {
-            None => x.load_wide(isa, i, len),
-            Some(_) => E::widen_lanes(isa, self.input(isa, x, i, len)),
-        }
     }
 
     #[inline(always)]
@@ -211,13 +230,17 @@ impl<E: Element> Opening<E> for Rectified<'_, E> {
         &self,
         isa: I,
         affine: &Affine<E::V<I>>,
+        x: Option<E::V<I>>,
         dy: E::V<I>,
         i: usize,
         len: Option<usize>,
     ) -> E::V<I> {
-        let Some(x) = &self.x else { return dy };
-        let x = load(isa, x, i, len);
-        let z = if self.inverse.is_some() { x } else { self.with_addend(isa, affine.apply(x), i, len) };
+        let x = match (&self.x, x) {
+            (Some(own), _) => load(isa, own, i, len),
+            (None, Some(x)) => x,
+            (None, None) => return dy,
+        };
+        let z = if self.inverts { x } else { self.with_addend(isa, affine.apply(x), i, len) };
         z.where_positive(dy, self.damped(isa, dy))
     }
 }

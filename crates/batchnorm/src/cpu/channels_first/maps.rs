@@ -175,11 +175,15 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
         len: Option<usize>,
     ) -> Gradients<E::V<I>> {
         let dy = load(isa, &self.dy, i, len);
-        let dz = self.gate.apply(isa, &of.affine, dy, i, len);
-        let dx = match &self.x {
+        let x = self.x.as_ref().map(
+            #[inline(always)]
+            |x| load(isa, x, i, len),
+        );
+        let dz = self.gate.apply(isa, &of.affine, x, dy, i, len);
+        let dx = match x {
             None => of.affine.scale * dz,
             Some(x) => {
-                let deviation = of.affine.deviation(self.gate.input(isa, x, i, len));
+                let deviation = of.affine.deviation(self.gate.input(isa, x));
                 deviation.mul_add(of.slope, dz - of.mean_dy).mul_add(of.affine.scale, of.rest)
             }
         };

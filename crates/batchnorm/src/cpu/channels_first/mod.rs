@@ -89,18 +89,19 @@ fn gradient_sums<E: Element>(
     fn with<E: Element, G: Opening<E>>(
         set: InstructionSet,
         coefficients: &[Coefficients],
-        x: Option<View<'_, E>>,
+        x: Option<Source<'_, E>>,
         dy: View<'_, E>,
         gate: G,
         sums: &mut [GradientSums],
     ) {
-        let (shape, x) = (dy.shape(), x.map(|x| Source::new(x.data())));
+        let shape = dy.shape();
         let fold = FoldGradients::new(coefficients, x, Source::new(dy.data()), gate);
         ways::fold_channels(set, shape, cut::<E>(shape, 2), &fold, 0..shape.channels(), |channel, total| {
             sums[channel] = total;
         });
     }
-    match Rectified::of_gate(gate) {
+    let x = x.map(|x| Source::new(x.data()));
+    match Rectified::of_gate(gate, x) {
         None => with(set, coefficients, x, dy, Plain, sums),
         Some(gate) => with(set, coefficients, x, dy, gate, sums),
     }
@@ -171,7 +172,7 @@ fn input_gradient<E: Element>(
             *narrow = Narrow::new(coefficients, batch.map(|(_, means)| &means[channel]));
         }
         let channels = 0..shape.channels();
-        match Rectified::of_gate(gate) {
+        match Rectified::of_gate(gate, x) {
             None => {
                 let map = MapGradient { x, dy, gate: Plain, dx, d_addend };
                 ways::map_channels(set, shape, cut, &map, channels, narrows, false);
@@ -277,7 +278,7 @@ fn backward<E: Element>(
     let sums = unsafe { PerChannel::new(sums) };
     let pass = BackwardPass { coefficients, count, sums, of: std::marker::PhantomData };
     let cut = cut::<E>(shape, 2);
-    match Rectified::of_gate(gate) {
+    match Rectified::of_gate(gate, Some(x)) {
         None => {
             let fold = FoldGradients::new(coefficients, Some(x), dy, Plain);
             let map = MapGradient { x: Some(x), dy, gate: Plain, dx, d_addend };
