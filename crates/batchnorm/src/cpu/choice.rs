@@ -94,7 +94,7 @@ const COLUMNS_BY_POSITIONS: &str = "channels-first, columns by positions";
 const BY_CHANNELS: &str = "channels-first, by channels";
 const BY_POSITIONS: &str = "channels-first, by positions";
 const MAP: &str = "channels-first, map";
-const LONG_RUNS: &str = "plain loops, long runs";
+const MASKED: &str = "channels-first, with a mask";
 const SHORT_RUNS: &str = "plain loops, short runs";
 const REFERENCE: &str = "reference";
 
@@ -109,6 +109,7 @@ impl Problem {
         let vectors = self.vectors();
         let pass = |kernel, wanted: bool, reason: Result<String, String>| match (&vectors, self.operation) {
             (Err(why), _) => candidate(kernel, Err(why.clone())),
+            _ if self.masked => candidate(kernel, Err("a mask picks the positions that count".into())),
             (_, Operation::Evaluation) if kernel != MAP => candidate(kernel, Err("nothing is folded".into())),
             (_, operation) if operation != Operation::Evaluation && kernel == MAP => {
                 candidate(kernel, Err("statistics have to be folded first".into()))
@@ -118,7 +119,6 @@ impl Problem {
         };
         let cut = self.cut();
         let by_channels = cut.strips > 0;
-        let long = self.has_long_runs();
         let columns = |reason: Result<String, String>| match cut.columns {
             true => reason.map(|reason| format!("vectors go on across the ends of runs; {reason}")),
             false => Err(self.no_columns()),
@@ -135,16 +135,12 @@ impl Problem {
             pass(BY_CHANNELS, by_channels && !cut.columns, runs(self.by_channels(&cut))),
             pass(BY_POSITIONS, !by_channels && !cut.columns, runs(self.by_positions(&cut))),
             pass(MAP, true, Ok(self.with_stores("each element once, in the order of memory"))),
-            candidate(
-                LONG_RUNS,
-                if long { Ok("with a mask, too".into()) } else { Err("runs of one channel are short".into()) },
-            ),
+            candidate(MASKED, vectors.clone().and_then(|()| self.with_mask())),
             candidate(
                 SHORT_RUNS,
-                if long {
-                    Err("runs of one channel are long".into())
-                } else {
-                    Ok("rows of several channels side by side, with a mask, too".into())
+                match &vectors {
+                    Ok(()) => Err("runs and rows are long enough for vectors".into()),
+                    Err(_) => Ok("rows of several channels side by side, with a mask, too".into()),
                 },
             ),
             candidate(REFERENCE, Ok("computes everything, in f64, one element after the other".into())),
@@ -188,19 +184,26 @@ impl Problem {
         if self.operation == Operation::Backward { 2 } else { 1 }
     }
 
-    fn has_long_runs(&self) -> bool {
-        matches!(Family::for_shape(self.shape, true), Family::LongRuns | Family::Nothing)
-    }
-
     /// Whether the vector kernels can do it.
     fn vectors(&self) -> Result<(), String> {
         match Family::for_shape(self.shape, self.masked) {
             Family::ChannelsFirst => Ok(()),
-            Family::LongRuns => Err("a mask picks the positions that count".into()),
             Family::ShortRuns => {
                 Err(format!("runs of {} elements of one channel are short", self.shape.inner()))
             }
             Family::Nothing => Err("there is nothing to compute".into()),
+        }
+    }
+
+    fn with_mask(&self) -> Result<String, String> {
+        match (self.masked, self.shape.inner()) {
+            (false, _) => Err("there is no mask".into()),
+            (true, 1) => {
+                Ok("the rows that count are folded; everything is mapped, then the others are cleared".into())
+            }
+            (true, _) => {
+                Ok("what does not count is folded as zeros; everything is mapped, then that is cleared".into())
+            }
         }
     }
 
@@ -297,7 +300,11 @@ mod tests {
             assert!(candidates.iter().all(|candidate| !candidate.reason.is_empty()));
         }
         let masked = Problem { masked: true, ..problem(&[32, 64, 56, 56], Operation::Forward) };
-        assert_eq!(masked.kernel(), LONG_RUNS);
+        assert_eq!(masked.kernel(), MASKED);
+        let rows = Problem { masked: true, ..problem(&[4096, 64], Operation::Backward) };
+        assert_eq!(rows.kernel(), MASKED);
+        let short = Problem { masked: true, ..problem(&[640, 3, 7], Operation::Forward) };
+        assert_eq!(short.kernel(), SHORT_RUNS);
     }
 
     #[test]

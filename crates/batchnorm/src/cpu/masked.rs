@@ -15,6 +15,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::{Element, Mask, Shape};
 
 /// Which elements of a block count, as the loops of a fold ask.
@@ -116,18 +118,34 @@ pub fn is_empty(counts: Option<&[bool]>) -> bool {
     counts.is_some_and(|counts| !counts.iter().fold(false, |any, &counts| any | counts))
 }
 
-#[inline(always)]
-fn is_whole(counts: &[bool]) -> bool {
-    counts.iter().fold(true, |all, &counts| all & counts)
+/// The mask, if there is one that does not count everything.
+pub fn partial(mask: Option<Mask<'_>>) -> Option<Mask<'_>> {
+    // Not `all`: without an early end this is a vector loop.
+    mask.filter(|mask| !mask.counts().iter().fold(true, |all, &counts| all & counts))
 }
 
-/// Writes zeros over the elements of a run of one channel that do not count.
-#[inline(always)]
-pub fn clear_run<E: Element>(counts: Option<&[bool]>, run: &mut [E]) {
-    if let Some(counts) = counts.filter(|counts| !is_whole(counts)) {
-        for (value, &counts) in run.iter_mut().zip(counts) {
-            *value = if counts { *value } else { E::default() };
+/// Elements up to which one thread is as fast as several.
+const SMALL: usize = 32 * 1024;
+
+/// Writes zeros over the elements of a tensor that do not count.
+pub fn clear<E: Element>(shape: Shape, mask: Option<Mask<'_>>, data: &mut [E]) {
+    let Some(mask) = partial(mask) else { return };
+    let (inner, row) = (shape.inner(), shape.channels() * shape.inner());
+    let clear_row = |(counts, row): (&[bool], &mut [E])| {
+        let mut end = 0;
+        while let Some(start) = counts[end..].iter().position(|&counts| !counts).map(|first| end + first) {
+            end = counts[start..].iter().position(|&counts| counts).map_or(inner, |len| start + len);
+            if end - start == inner {
+                return row.fill(E::default());
+            }
+            row.chunks_exact_mut(inner).for_each(|run| run[start..end].fill(E::default()));
         }
+    };
+    if shape.len() <= SMALL {
+        mask.counts().chunks_exact(inner).zip(data.chunks_exact_mut(row)).for_each(clear_row);
+    } else {
+        let rows = mask.counts().par_chunks_exact(inner).zip(data.par_chunks_exact_mut(row));
+        rows.with_min_len(SMALL / row.min(SMALL)).for_each(clear_row);
     }
 }
 

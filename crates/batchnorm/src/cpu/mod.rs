@@ -1,14 +1,13 @@
 //! The CPU's [`Kernels`]: parallel, accurate, and the same bits for any number of threads and any instruction set.
 //!
-//! Chosen by the shape: [`channels_first`], the vector kernels, for everything but a few rows; [`short_runs`] for those and for short runs with a mask,
-//! and [`long_runs`] for long ones with a mask. All fold in f64 over a partition that depends on the shape alone, merge in a
+//! Chosen by the shape: [`channels_first`], the vector kernels, for everything but a few rows, and [`short_runs`] for those and for
+//! runs of 2 to 15 elements with a mask. All fold in f64 over a partition that depends on the shape alone, merge in a
 //! fixed order, and map in the tensor's own precision, as precisely as about a mean of two floats ([`narrow`]).
 
 mod channels_first;
 mod choice;
 mod dispatch;
 mod lanes;
-mod long_runs;
 mod masked;
 mod memory;
 mod narrow;
@@ -50,7 +49,7 @@ pub struct Cpu;
 
 /// The CPU backend on one instruction set, rather than the best that the machine has: for tests and benchmarks.
 ///
-/// It computes the bits of [`Cpu`]. The plain loops (masks) take the best instruction set whatever is asked for.
+/// It computes the bits of [`Cpu`]. The plain loops (a few rows) take the best instruction set whatever is asked for.
 ///
 /// ```
 /// use batchnorm::{CpuOn, InstructionSet};
@@ -78,25 +77,24 @@ impl CpuOn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     ChannelsFirst,
-    LongRuns,
     ShortRuns,
     Nothing,
 }
 
 impl Family {
     fn of<E: Element>(read: View<'_, E>) -> Self {
-        Self::for_shape(read.shape(), read.mask().is_some_and(|mask| mask.count() < mask.counts().len()))
+        Self::for_shape(read.shape(), masked::partial(read.mask()).is_some())
     }
 
     fn for_shape(shape: Shape, masked: bool) -> Self {
         // A channel that is one run needs no other channels beside it to fill the vectors.
         let least = if shape.outer() == 1 { channels_first::MIN_ALONE } else { channels_first::MIN_INNER };
         let long = shape.inner() >= least;
-        match masked {
-            _ if shape.is_empty() => Self::Nothing,
-            false if long || channels_first::by_columns(shape) => Self::ChannelsFirst,
-            true if long => Self::LongRuns,
-            _ => Self::ShortRuns,
+        let columns = channels_first::by_columns(shape) && (!masked || shape.inner() == 1);
+        match shape.is_empty() {
+            true => Self::Nothing,
+            false if long || columns => Self::ChannelsFirst,
+            false => Self::ShortRuns,
         }
     }
 }
@@ -202,7 +200,6 @@ impl<E: Element> Kernels<E> for CpuOn {
         match Family::of(x) {
             Family::Nothing => moments.fill(Moments::EMPTY),
             Family::ChannelsFirst => <E as ChannelsFirst>::moments(self.0, x, moments),
-            Family::LongRuns => long_runs::moments(x, moments),
             Family::ShortRuns => short_runs::moments(x, moments),
         }
     }
@@ -219,7 +216,6 @@ impl<E: Element> Kernels<E> for CpuOn {
             Family::ChannelsFirst => {
                 <E as ChannelsFirst>::normalize(self.0, coefficients, From::View(x), epilogue, y);
             }
-            Family::LongRuns => long_runs::normalize(coefficients, x, epilogue, y),
             Family::ShortRuns => short_runs::normalize(coefficients, x, epilogue, y),
         }
     }
@@ -237,7 +233,6 @@ impl<E: Element> Kernels<E> for CpuOn {
             Family::ChannelsFirst => {
                 <E as ChannelsFirst>::gradient_sums(self.0, coefficients, x, dy, gate, sums)
             }
-            Family::LongRuns => long_runs::gradient_sums(coefficients, x, dy, gate, sums),
             Family::ShortRuns => short_runs::gradient_sums(coefficients, x, dy, gate, sums),
         }
     }
@@ -256,7 +251,6 @@ impl<E: Element> Kernels<E> for CpuOn {
             Family::ChannelsFirst => {
                 <E as ChannelsFirst>::input_gradient(self.0, coefficients, batch, dy, gate, dx, d_addend);
             }
-            Family::LongRuns => long_runs::input_gradient(coefficients, batch, dy, gate, dx, d_addend),
             Family::ShortRuns => short_runs::input_gradient(coefficients, batch, dy, gate, dx, d_addend),
         }
     }
@@ -271,7 +265,7 @@ impl<E: Element> Kernels<E> for CpuOn {
         moments: &mut [Moments],
         coefficients: &mut [Coefficients],
     ) {
-        if Family::of(x) == Family::ChannelsFirst {
+        if Family::of(x) == Family::ChannelsFirst && masked::partial(x.mask()).is_none() {
             let (set, x) = (self.0, From::View(x));
             return <E as ChannelsFirst>::forward_train(
                 set,
@@ -340,7 +334,7 @@ impl<E: Element> Kernels<E> for CpuOn {
         d_addend: Option<ViewMut<'_, E>>,
         sums: &mut [GradientSums],
     ) {
-        if Family::of(dy) == Family::ChannelsFirst {
+        if Family::of(dy) == Family::ChannelsFirst && masked::partial(dy.mask()).is_none() {
             let set = self.0;
             return <E as ChannelsFirst>::backward(set, coefficients, count, x, dy, gate, dx, d_addend, sums);
         }

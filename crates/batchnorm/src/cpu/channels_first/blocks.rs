@@ -23,6 +23,8 @@ pub struct Blocks {
 #[derive(Clone, Debug)]
 pub struct Block {
     shape: Shape,
+    /// Which of the blocks it is.
+    pub index: usize,
     /// Indices along `outer`.
     pub rows: Range<usize>,
     /// Indices along `inner`.
@@ -65,6 +67,7 @@ impl Blocks {
         let (row, piece) = (i / self.pieces * self.rows, i % self.pieces * self.piece);
         Block {
             shape: self.shape,
+            index: i,
             rows: row..(row + self.rows).min(self.shape.outer()),
             inside: piece..(piece + self.piece).min(self.shape.inner()),
         }
@@ -94,6 +97,12 @@ impl Block {
     #[inline(always)]
     pub fn run(&self) -> usize {
         self.inside.len()
+    }
+
+    /// Indices along `inner`.
+    #[inline(always)]
+    pub fn inside(&self) -> Range<usize> {
+        self.inside.clone()
     }
 
     /// The positions of the block.

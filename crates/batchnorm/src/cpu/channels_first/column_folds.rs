@@ -26,7 +26,7 @@ pub fn fold<F: Folded>(
     let block = blocks.get(block);
     // Rows that follow each other in memory are taken as one until they fill a few vectors.
     let width = channels.len() * block.run();
-    let joined = if width == block.row() { rows_joined(width) } else { 1 };
+    let joined = if width == block.row() && fold.rows(&block).is_none() { rows_joined(width) } else { 1 };
     room::to_fold(joined * width, |room| on(set, Fold { fold, block, channels, joined, totals, room }));
 }
 
@@ -71,7 +71,7 @@ impl<F: Folded> Job for Fold<'_, '_, F> {
         let mut lost = Vec::new();
         for (j, c) in channels.clone().enumerate() {
             let (channel, sums) = (fold.channel(c, &block), sums_of(isa, &kept, columns, width, j * run, run));
-            if F::NEAR && !F::held(&channel, &sums, &block) {
+            if F::NEAR && !fold.held(&channel, &sums, &block) {
                 lost.push(j);
                 continue;
             }
@@ -103,20 +103,55 @@ fn fold_rows<I: Isa, F: Folded>(
     kept: &mut Kept<'_>,
     near: bool,
 ) {
-    let (mut row, end, stride) = (block.rows.start, block.rows.end, joined * block.row());
+    let stride = joined * block.row();
+    let rows = Rows { block, picked: fold.rows(block), first };
+    let (mut row, end) = (0, rows.len());
     while row < end {
-        let from = block.start(row, first);
-        if end - row >= MANY_ROWS * joined {
-            fold_columns::<I, F, MANY_ROWS>(isa, fold, from, stride, columns, known, kept, near);
+        let left = end - row;
+        if left >= MANY_ROWS * joined {
+            let at_once: [usize; MANY_ROWS] = rows.starts(row, joined);
+            fold_columns(isa, fold, at_once, stride, columns, known, kept, near);
             row += MANY_ROWS * joined;
-        } else if end - row >= ROWS * joined {
-            fold_columns::<I, F, ROWS>(isa, fold, from, stride, columns, known, kept, near);
+        } else if left >= ROWS * joined {
+            let at_once: [usize; ROWS] = rows.starts(row, joined);
+            fold_columns(isa, fold, at_once, stride, columns, known, kept, near);
             row += ROWS * joined;
         } else {
-            let rows = joined.min(end - row);
-            fold_columns::<I, F, 1>(isa, fold, from, stride, columns / joined * rows, known, kept, near);
-            row += rows;
+            let (len, at_once) = (joined.min(left), rows.starts::<1>(row, joined));
+            fold_columns(isa, fold, at_once, stride, columns / joined * len, known, kept, near);
+            row += len;
         }
+    }
+}
+
+/// The rows of a block that are folded: all, or some.
+struct Rows<'r> {
+    block: &'r Block,
+    picked: Option<&'r [usize]>,
+    /// Of which channel they begin.
+    first: usize,
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.picked.map_or(self.block.rows.len(), <[usize]>::len)
+    }
+
+    /// Where every `joined`-th of them from `row` on begins.
+    #[inline(always)]
+    fn starts<const N: usize>(&self, row: usize, joined: usize) -> [usize; N] {
+        rows(
+            #[inline(always)]
+            |i| {
+                let row = row + i * joined;
+                let row = match self.picked {
+                    None => self.block.rows.start + row,
+                    Some(picked) => picked[row],
+                };
+                self.block.start(row, self.first)
+            },
+        )
     }
 }
 
@@ -175,13 +210,13 @@ fn fold_step<I: Isa, F: Folded, const N: usize>(
     kept.store(isa, i, sums, len);
 }
 
-/// Folds the first `len` columns of `N` rows, the first of which has column 0 at `from`.
+/// Folds the first `len` columns of `N` rows, which have column 0 at `starts`, `stride` elements from each other more or less.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "the state of a loop")]
 fn fold_columns<I: Isa, F: Folded, const N: usize>(
     isa: I,
     fold: &F,
-    from: usize,
+    starts: [usize; N],
     stride: usize,
     len: usize,
     known: &Known<'_, Computed<F::Element>>,
@@ -190,7 +225,7 @@ fn fold_columns<I: Isa, F: Folded, const N: usize>(
 ) {
     let folds: [F; N] = rows(
         #[inline(always)]
-        |row| fold.run(from + row * stride, len),
+        |row| fold.run(starts[row], len),
     );
     let ahead = N * stride * AHEAD.div_ceil(N * stride);
     let mut i = 0;

@@ -25,6 +25,7 @@ use super::super::memory::{Source, load};
 use super::super::narrow::Narrow;
 use super::blocks::Block;
 use super::gates::{Affine, Opening};
+use super::picks::Picks;
 use super::room::{Computed, Known};
 use super::sweep::{Ahead, Computing, Fold, Sums, fold};
 use crate::scratch::Scratch;
@@ -39,9 +40,6 @@ const SMALLEST: f64 = f32::MIN_POSITIVE as f64 * 64.0;
 /// The largest rstd of products in f32: they are off by 2^-150 at most, and what is divided by it is not small then.
 const STEEPEST: f64 = 32768.0;
 
-/// Values of a block whose mean is its shift.
-const SHIFT: usize = 4;
-
 /// A fold whose lanes become a channel's result.
 pub trait Folded: Fold {
     type Total: Copy + Default + Send + Sync + Scratch;
@@ -51,8 +49,10 @@ pub trait Folded: Fold {
     fn centre(channel: &Self::Channel) -> f64;
     /// The coefficients that it needs to look at z, if it does.
     fn narrow(channel: &Self::Channel) -> Option<&Narrow<Computed<Self::Element>>>;
+    /// The rows of a block to fold, unless those are all.
+    fn rows(&self, block: &Block) -> Option<&[usize]>;
     /// Whether sums by [`Fold::step_near`] lost nothing that f64 would have held.
-    fn held<W: Wide>(channel: &Self::Channel, sums: &Sums<W>, block: &Block) -> bool;
+    fn held<W: Wide>(&self, channel: &Self::Channel, sums: &Sums<W>, block: &Block) -> bool;
     /// The result of a block.
     fn total<I: Isa>(
         &self,
@@ -68,8 +68,9 @@ pub trait Folded: Fold {
 
 /// Moments of x. A channel is its shift.
 #[derive(Clone, Copy)]
-pub struct FoldMoments<'a, E> {
+pub struct FoldMoments<'a, E, K> {
     x: Source<'a, E>,
+    picks: K,
     one: f64,
 }
 
@@ -78,9 +79,9 @@ fn one() -> f64 {
     std::hint::black_box(1.0)
 }
 
-impl<'a, E: Element> FoldMoments<'a, E> {
-    pub fn new(x: Source<'a, E>) -> Self {
-        Self { x, one: one() }
+impl<'a, E: Element, K: Picks> FoldMoments<'a, E, K> {
+    pub fn new(x: Source<'a, E>, picks: K) -> Self {
+        Self { x, picks, one: one() }
     }
 }
 
@@ -90,14 +91,14 @@ pub struct MomentsConstants<W> {
     one: W,
 }
 
-impl<E: Element> Fold for FoldMoments<'_, E> {
+impl<E: Element, K: Picks> Fold for FoldMoments<'_, E, K> {
     type Element = E;
     type Channel = f64;
     type Constants<I: Isa> = MomentsConstants<I::F64>;
 
     #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
-        Self { x: self.x.run(start, len), ..self }
+        Self { x: self.x.run(start, len), picks: self.picks.run(start, len), ..self }
     }
 
     #[inline(always)]
@@ -129,6 +130,7 @@ impl<E: Element> Fold for FoldMoments<'_, E> {
         if let Some(len) = len {
             d = d.first(len);
         }
+        d = self.picks.keep(isa, d, i, len);
         sums.sum = d.mul_add(of.one, sums.sum);
         sums.products = d.mul_add(d, sums.products);
     }
@@ -153,7 +155,7 @@ impl<E: Element> Fold for FoldMoments<'_, E> {
     }
 }
 
-impl<E: Element> Folded for FoldMoments<'_, E> {
+impl<E: Element, K: Picks> Folded for FoldMoments<'_, E, K> {
     type Total = Moments;
 
     #[inline(always)]
@@ -168,22 +170,24 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
 
     #[inline(always)]
     fn channel(&self, channel: usize, block: &Block) -> f64 {
-        let (run, count) = (block.run(), block.positions().min(SHIFT));
+        let first = self.picks.first(block, channel);
         // Of each value a part before they are added: no sum overflows.
-        let (part, mut shift) = (1.0 / count as f64, 0.0);
-        let (mut i, mut in_run) = (block.start(block.rows.start, channel), 0);
-        for _ in 0..count {
-            shift += self.x.at(i).to_f64() * part;
-            in_run += 1;
-            (i, in_run) = if in_run == run { (i + block.row() + 1 - run, 0) } else { (i + 1, in_run) };
+        let (part, mut shift) = (1.0 / first.elements().len() as f64, 0.0);
+        for i in first.elements() {
+            shift += self.x.at(*i).to_f64() * part;
         }
         if Self::NEAR { E::Parameter::from_f64(shift).to_f64() } else { shift }
     }
 
     #[inline(always)]
-    fn held<W: Wide>(_: &f64, sums: &Sums<W>, block: &Block) -> bool {
+    fn rows(&self, block: &Block) -> Option<&[usize]> {
+        self.picks.rows(block)
+    }
+
+    #[inline(always)]
+    fn held<W: Wide>(&self, _: &f64, sums: &Sums<W>, block: &Block) -> bool {
         let squares = sums.products.total();
-        squares >= block.positions() as f64 * SMALLEST && squares.is_finite()
+        squares >= self.picks.count(block) as f64 * SMALLEST && squares.is_finite()
     }
 
     #[inline(always)]
@@ -195,14 +199,19 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
         channel: usize,
         block: &Block,
     ) -> Moments {
-        let count = block.positions();
+        let count = self.picks.count(block);
+        if count == 0 {
+            return Moments::EMPTY;
+        }
         let (mean, m2, cancels) = self.moments(sums, count);
         if !cancels {
             return Moments { count: count as u64, mean: shift + mean, m2 };
         }
         let shift = shift + mean;
         let mut sums = Sums::zero(isa);
-        for row in block.rows.clone() {
+        let rows = self.picks.rows(block);
+        for i in 0..rows.map_or(block.rows.len(), <[usize]>::len) {
+            let row = rows.map_or(block.rows.start + i, |rows| rows[i]);
             let start = block.start(row, channel);
             fold(isa, self, &shift, &mut sums, start, block.run(), Ahead::NOTHING);
         }
@@ -216,7 +225,7 @@ impl<E: Element> Folded for FoldMoments<'_, E> {
     }
 }
 
-impl<E: Element> FoldMoments<'_, E> {
+impl<E: Element, K> FoldMoments<'_, E, K> {
     /// The mean of d, M2, and whether it lost too many digits.
     #[inline(always)]
     fn moments<W: Wide>(&self, sums: &Sums<W>, count: usize) -> (f64, f64, bool) {
@@ -231,17 +240,24 @@ impl<E: Element> FoldMoments<'_, E> {
 
 /// Sums of dz, and of dz (x - mean) where x is there.
 #[derive(Clone, Copy)]
-pub struct FoldGradients<'a, E, G> {
+pub struct FoldGradients<'a, E, G, K> {
     coefficients: &'a [Coefficients],
     x: Option<Source<'a, E>>,
     dy: Source<'a, E>,
     gate: G,
+    picks: K,
     one: f64,
 }
 
-impl<'a, E: Element, G> FoldGradients<'a, E, G> {
-    pub fn new(coefficients: &'a [Coefficients], x: Option<Source<'a, E>>, dy: Source<'a, E>, gate: G) -> Self {
-        Self { coefficients, x, dy, gate, one: one() }
+impl<'a, E: Element, G, K: Picks> FoldGradients<'a, E, G, K> {
+    pub fn new(
+        coefficients: &'a [Coefficients],
+        x: Option<Source<'a, E>>,
+        dy: Source<'a, E>,
+        gate: G,
+        picks: K,
+    ) -> Self {
+        Self { coefficients, x, dy, gate, picks, one: one() }
     }
 }
 
@@ -261,7 +277,7 @@ pub struct GradientConstants<V, W> {
     affine: Affine<V>,
 }
 
-impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
+impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
     type Element = E;
     type Channel = GradientChannel<E::Parameter>;
     type Constants<I: Isa> = GradientConstants<E::V<I>, I::F64>;
@@ -269,7 +285,8 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
     #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
         let (x, dy) = (self.x.map(|x| x.run(start, len)), self.dy.run(start, len));
-        Self { x, dy, gate: self.gate.run(start, len), ..self }
+        let (gate, picks) = (self.gate.run(start, len), self.picks.run(start, len));
+        Self { x, dy, gate, picks, ..self }
     }
 
     #[inline(always)]
@@ -321,6 +338,7 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
             // A closed gate with a slope: zeros beyond the run stay zeros, but -0.
             dz = dz.first(len);
         }
+        dz = self.picks.keep(isa, dz, i, len);
         sums.sum = dz.mul_add(of.one, sums.sum);
         if let Some(x) = &self.x {
             let x = if self.gate.inverts() {
@@ -333,6 +351,7 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
                 // The mean may be infinite.
                 deviation = deviation.first(len);
             }
+            deviation = self.picks.keep(isa, deviation, i, len);
             sums.products = dz.mul_add(deviation, sums.products);
         }
     }
@@ -366,7 +385,7 @@ impl<E: Element, G: Opening<E>> Fold for FoldGradients<'_, E, G> {
     }
 }
 
-impl<E: Element, G: Opening<E>> Folded for FoldGradients<'_, E, G> {
+impl<E: Element, G: Opening<E>, K: Picks> Folded for FoldGradients<'_, E, G, K> {
     type Total = GradientSums;
 
     #[inline(always)]
@@ -391,7 +410,12 @@ impl<E: Element, G: Opening<E>> Folded for FoldGradients<'_, E, G> {
     }
 
     #[inline(always)]
-    fn held<W: Wide>(of: &Self::Channel, sums: &Sums<W>, _: &Block) -> bool {
+    fn rows(&self, block: &Block) -> Option<&[usize]> {
+        self.picks.rows(block)
+    }
+
+    #[inline(always)]
+    fn held<W: Wide>(&self, of: &Self::Channel, sums: &Sums<W>, _: &Block) -> bool {
         sums.sum.total().is_finite() && sums.products.total().is_finite() && of.rstd.abs() < STEEPEST
     }
 
@@ -402,8 +426,11 @@ impl<E: Element, G: Opening<E>> Folded for FoldGradients<'_, E, G> {
         of: &Self::Channel,
         sums: &Sums<I::F64>,
         _: usize,
-        _: &Block,
+        block: &Block,
     ) -> GradientSums {
+        if self.picks.count(block) == 0 {
+            return GradientSums::default();
+        }
         let (sum, products) = (sums.sum.total(), sums.products.total());
         // Without a rest there is nothing to correct, and 0 times infinity is no 0.
         let products = if of.rest == 0.0 { products } else { products - of.rest * sum };

@@ -1,4 +1,4 @@
-//! The vector kernels, for everything without a mask but a few rows of very short runs.
+//! The vector kernels, for everything but a few rows of very short runs.
 //!
 //! ```text
 //! for each few channels:
@@ -10,6 +10,8 @@
 //! [`sweep`] is the loop over runs of one channel, and [`groups`] takes those of neighbouring channels together; [`columns`] is
 //! the loop over short runs, by vectors that go on across their ends, with what [`room`] knows of each column. [`ways`] spreads
 //! the work over threads, and [`blocks`] says what is added up together.
+//!
+//! With a mask folds take what [`picks`] says, and maps go over everything: what does not count is cleared then.
 
 mod blocks;
 mod column_folds;
@@ -19,6 +21,7 @@ mod folds;
 mod gates;
 mod groups;
 mod maps;
+mod picks;
 mod room;
 mod sweep;
 mod ways;
@@ -26,15 +29,17 @@ mod ways;
 pub use entries::ChannelsFirst;
 
 use super::dispatch::InstructionSet;
+use super::masked;
 use super::memory::{PerChannel, Source, Target};
 use super::narrow::Narrow;
 use crate::{
-    Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Moments, Parameters, Shape, View,
+    Coefficients, Element, Epilogue, Gate, GradientMeans, GradientSums, Mask, Moments, Parameters, Shape, View,
     ViewMut,
 };
-use folds::{FoldGradients, FoldMoments};
-use gates::{Opening, Plain, Rectified};
+use folds::{FoldGradients, FoldMoments, Folded};
+use gates::{Plain, Rectified};
 use maps::{MapGradient, MapNormalize, Output};
+use picks::{All, Counted, Picks};
 use ways::Pass;
 pub use ways::{CACHE, Cut, LONG, by_columns};
 
@@ -71,11 +76,31 @@ fn output<'a, E: Element>(shape: Shape, data: &'a mut [E]) -> Output<'a, E> {
     Output { to: unsafe { Target::new(data) }, streams: streams(shape, size_of::<E>()) }
 }
 
+/// How a fold is cut, with a mask or without.
+fn cut_fold<E: Element>(shape: Shape, tensors: usize, masked: bool) -> Cut {
+    let cut = if masked { Cut::masked } else { Cut::new };
+    cut(shape, tensors, size_of::<E>(), rayon::current_num_threads())
+}
+
 fn moments<E: Element>(set: InstructionSet, x: View<'_, E>, moments: &mut [Moments]) {
-    let (shape, fold) = (x.shape(), FoldMoments::new(Source::new(x.data())));
-    ways::fold_channels(set, shape, cut::<E>(shape, 1), &fold, 0..shape.channels(), |channel, total| {
-        moments[channel] = total;
-    });
+    fn with<E: Element, K: Picks>(
+        set: InstructionSet,
+        cut: Cut,
+        x: View<'_, E>,
+        picks: K,
+        moments: &mut [Moments],
+    ) {
+        let (shape, fold) = (x.shape(), FoldMoments::new(Source::new(x.data()), picks));
+        ways::fold_channels(set, shape, cut, &fold, 0..shape.channels(), |channel, total| {
+            moments[channel] = total;
+        });
+    }
+    let (shape, mask) = (x.shape(), masked::partial(x.mask()));
+    let cut = cut_fold::<E>(shape, 1, mask.is_some());
+    match mask {
+        None => with(set, cut, x, All, moments),
+        Some(mask) => with(set, cut, x, Counted::new(shape, mask).picks(), moments),
+    }
 }
 
 fn gradient_sums<E: Element>(
@@ -86,24 +111,36 @@ fn gradient_sums<E: Element>(
     gate: Gate<'_, E>,
     sums: &mut [GradientSums],
 ) {
-    fn with<E: Element, G: Opening<E>>(
+    fn with<E: Element, F: Folded<Total = GradientSums, Element = E>>(
         set: InstructionSet,
-        coefficients: &[Coefficients],
-        x: Option<Source<'_, E>>,
-        dy: View<'_, E>,
-        gate: G,
+        shape: Shape,
+        cut: Cut,
+        fold: &F,
         sums: &mut [GradientSums],
     ) {
-        let shape = dy.shape();
-        let fold = FoldGradients::new(coefficients, x, Source::new(dy.data()), gate);
-        ways::fold_channels(set, shape, cut::<E>(shape, 2), &fold, 0..shape.channels(), |channel, total| {
+        ways::fold_channels(set, shape, cut, fold, 0..shape.channels(), |channel, total| {
             sums[channel] = total;
         });
     }
-    let x = x.map(|x| Source::new(x.data()));
-    match Rectified::of_gate(gate, x) {
-        None => with(set, coefficients, x, dy, Plain, sums),
-        Some(gate) => with(set, coefficients, x, dy, gate, sums),
+    let (shape, mask) = (dy.shape(), masked::partial(dy.mask()));
+    let cut = cut_fold::<E>(shape, 2, mask.is_some());
+    let (x, dy) = (x.map(|x| Source::new(x.data())), Source::new(dy.data()));
+    let counted = mask.map(|mask| Counted::new(shape, mask));
+    match (Rectified::of_gate(gate, x), &counted) {
+        (None, None) => {
+            with(set, shape, cut, &FoldGradients::new(coefficients, x, dy, Plain, All), sums);
+        }
+        (Some(gate), None) => {
+            with(set, shape, cut, &FoldGradients::new(coefficients, x, dy, gate, All), sums);
+        }
+        (None, Some(counted)) => {
+            let fold = FoldGradients::new(coefficients, x, dy, Plain, counted.picks());
+            with(set, shape, cut, &fold, sums);
+        }
+        (Some(gate), Some(counted)) => {
+            let fold = FoldGradients::new(coefficients, x, dy, gate, counted.picks());
+            with(set, shape, cut, &fold, sums);
+        }
     }
 }
 
@@ -113,7 +150,14 @@ pub enum From<'a, E> {
     InPlace,
 }
 
-impl<E: Element> From<'_, E> {
+impl<'a, E: Element> From<'a, E> {
+    fn mask(&self) -> Option<Mask<'a>> {
+        match self {
+            From::View(x) => x.mask(),
+            From::InPlace => None,
+        }
+    }
+
     fn source<'s>(&'s self, y: Output<'s, E>) -> Source<'s, E> {
         match self {
             From::View(x) => Source::new(x.data()),
@@ -132,8 +176,9 @@ fn normalize<E: Element>(
 ) {
     let shape = y.shape();
     let streams = map_streams(shape, size_of::<E>(), rayon::current_num_threads());
-    let y = Output { streams, ..output(shape, y.data()) };
-    let x = x.source(y);
+    let mask = x.mask();
+    let out = Output { streams, ..output(shape, y.data()) };
+    let x = x.source(out);
     let cut = cut::<E>(shape, 1);
     E::with_narrows(coefficients.len(), |narrows| {
         for (narrow, coefficients) in narrows.iter_mut().zip(coefficients) {
@@ -142,15 +187,16 @@ fn normalize<E: Element>(
         let channels = 0..shape.channels();
         match Rectified::of_epilogue(epilogue) {
             None => {
-                let map = MapNormalize { x, end: Plain, y };
+                let map = MapNormalize { x, end: Plain, y: out };
                 ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
             Some(end) => {
-                let map = MapNormalize { x, end, y };
+                let map = MapNormalize { x, end, y: out };
                 ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
         }
     });
+    masked::clear(shape, mask, y.data());
 }
 
 fn input_gradient<E: Element>(
@@ -164,8 +210,9 @@ fn input_gradient<E: Element>(
 ) {
     let shape = dy.shape();
     let x = batch.map(|(x, _)| Source::new(x.data()));
-    let (dy, dx) = (Source::new(dy.data()), output(shape, dx.data()));
-    let d_addend = d_addend.as_mut().map(|d_addend| output(shape, d_addend.data()).to);
+    let mask = dy.mask();
+    let (dy, out) = (Source::new(dy.data()), output(shape, dx.data()));
+    let to_addend = d_addend.as_mut().map(|d_addend| output(shape, d_addend.data()).to);
     let cut = cut::<E>(shape, 2);
     E::with_narrows(coefficients.len(), |narrows| {
         for (channel, (narrow, coefficients)) in narrows.iter_mut().zip(coefficients).enumerate() {
@@ -174,15 +221,19 @@ fn input_gradient<E: Element>(
         let channels = 0..shape.channels();
         match Rectified::of_gate(gate, x) {
             None => {
-                let map = MapGradient { x, dy, gate: Plain, dx, d_addend };
+                let map = MapGradient { x, dy, gate: Plain, dx: out, d_addend: to_addend };
                 ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
             Some(gate) => {
-                let map = MapGradient { x, dy, gate, dx, d_addend };
+                let map = MapGradient { x, dy, gate, dx: out, d_addend: to_addend };
                 ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
         }
     });
+    masked::clear(shape, mask, dx.data());
+    if let Some(mut d_addend) = d_addend {
+        masked::clear(shape, mask, d_addend.data());
+    }
 }
 
 /// Moments become coefficients.
@@ -233,7 +284,7 @@ fn forward_train<E: Element>(
     // SAFETY: the ways give every channel to one thread.
     let (moments, coefficients) = unsafe { (PerChannel::new(moments), PerChannel::new(coefficients)) };
     let pass = ForwardPass::<E>(Forward { eps, parameters, moments, coefficients });
-    let (fold, cut) = (FoldMoments::new(x), cut::<E>(shape, 1));
+    let (fold, cut) = (FoldMoments::new(x, All), cut::<E>(shape, 1));
     match Rectified::of_epilogue(epilogue) {
         None => ways::fold_and_map(set, shape, cut, &pass, &fold, &MapNormalize { x, end: Plain, y }),
         Some(end) => ways::fold_and_map(set, shape, cut, &pass, &fold, &MapNormalize { x, end, y }),
@@ -280,12 +331,12 @@ fn backward<E: Element>(
     let cut = cut::<E>(shape, 2);
     match Rectified::of_gate(gate, Some(x)) {
         None => {
-            let fold = FoldGradients::new(coefficients, Some(x), dy, Plain);
+            let fold = FoldGradients::new(coefficients, Some(x), dy, Plain, All);
             let map = MapGradient { x: Some(x), dy, gate: Plain, dx, d_addend };
             ways::fold_and_map(set, shape, cut, &pass, &fold, &map);
         }
         Some(gate) => {
-            let fold = FoldGradients::new(coefficients, Some(x), dy, gate);
+            let fold = FoldGradients::new(coefficients, Some(x), dy, gate, All);
             let map = MapGradient { x: Some(x), dy, gate, dx, d_addend };
             ways::fold_and_map(set, shape, cut, &pass, &fold, &map);
         }

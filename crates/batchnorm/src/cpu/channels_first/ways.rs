@@ -86,11 +86,19 @@ impl Cut {
 
     /// For tensors of `shape`, of which `tensors` are read, elements of `bytes` each.
     pub fn new(shape: Shape, tensors: usize, bytes: usize, threads: usize) -> Self {
+        Self::by(by_columns(shape), shape, tensors, bytes, threads)
+    }
+
+    /// The same of a fold with a mask: of runs longer than one element, each channel's are folded on their own.
+    pub fn masked(shape: Shape, tensors: usize, bytes: usize, threads: usize) -> Self {
+        Self::by(shape.inner() == 1, shape, tensors, bytes, threads)
+    }
+
+    fn by(columns: bool, shape: Shape, tensors: usize, bytes: usize, threads: usize) -> Self {
         let (channels, run) = (shape.channels(), shape.inner().max(1));
         let of_channel = shape.positions() * tensors * bytes;
         let alone = threads <= 1 || shape.len() <= SMALL;
         let threads = if alone { 1 } else { threads };
-        let columns = by_columns(shape);
         if columns && run < MIN_INNER && (shape.outer() >= TALL || channels * run < FEWEST_COLUMNS) {
             return Self::tall(shape, bytes, threads);
         }
