@@ -124,6 +124,9 @@ pub fn partial(mask: Option<Mask<'_>>) -> Option<Mask<'_>> {
     mask.filter(|mask| !mask.counts().iter().fold(true, |all, &counts| all & counts))
 }
 
+/// Elements that are chosen one by one in the time that filling a stretch of them takes to begin.
+const FEW_ENDS: usize = 16;
+
 /// Elements up to which one thread is as fast as several.
 const SMALL: usize = 32 * 1024;
 
@@ -132,6 +135,16 @@ pub fn clear<E: Element>(shape: Shape, mask: Option<Mask<'_>>, data: &mut [E]) {
     let Some(mask) = partial(mask) else { return };
     let (inner, row) = (shape.inner(), shape.channels() * shape.inner());
     let clear_row = |(counts, row): (&[bool], &mut [E])| {
+        let ends = counts.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        if ends * FEW_ENDS > inner {
+            // Scattered: a choice for every element, which is a vector loop.
+            for run in row.chunks_exact_mut(inner) {
+                for (value, &counts) in run.iter_mut().zip(counts) {
+                    *value = if counts { *value } else { E::default() };
+                }
+            }
+            return;
+        }
         let mut end = 0;
         while let Some(start) = counts[end..].iter().position(|&counts| !counts).map(|first| end + first) {
             end = counts[start..].iter().position(|&counts| counts).map_or(inner, |len| start + len);

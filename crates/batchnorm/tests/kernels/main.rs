@@ -21,6 +21,7 @@ mod data;
 mod halves;
 mod in_place;
 mod judge;
+mod masks;
 mod output;
 mod poison;
 mod sameness;
