@@ -145,7 +145,7 @@ fn judge<E: Element>(tensors: &Tensors<E>, mask: &[bool], rectified: bool, found
     let position = |i: usize| i / (shape.channels() * shape.inner()) * shape.inner() + i % shape.inner();
     for values in [&found.y, &found.dx, &found.d_addend] {
         let wrong = |(i, value): (usize, &E)| !mask[position(i)] && value.to_f64() != 0.0;
-        assert_eq!(values.iter().enumerate().position(|each| wrong(each)), None, "{what}");
+        assert_eq!(values.iter().enumerate().position(wrong), None, "{what}");
     }
     if rectified {
         return;
