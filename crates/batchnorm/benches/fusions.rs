@@ -1,4 +1,4 @@
-//! What an activation costs within the kernels: fused passes over plain ones, interleaved in one run.
+//! What an activation costs within the kernels, and a mask: fused passes over plain ones, interleaved in one run.
 //!
 //! ```sh
 //! cargo bench -p batchnorm --bench fusions
@@ -6,21 +6,22 @@
 //!
 //! By bytes, ReLU and leaky ReLU are free: forward and evaluation read x and write y, backward reads x and dy twice and writes dx, with
 //! them or without. Add + ReLU reads one tensor more forward (3 transfers for 2), and backward one more in each sweep, and writes one
-//! more (the addend's gradient). "apart" is a ReLU of one's own behind the plain pass, over the result in place.
+//! more (the addend's gradient). "apart" is a ReLU of one's own behind the plain pass, over the result in place. "masked" is the plain pass with a mask that
+//! counts the first three quarters of each image: all is read and written, once more where nothing counts.
 //!
 //! Figures are medians of the rounds' ratios to the plain pass beside it.
 
 use std::time::Instant;
 
 use batchnorm::{
-    Coefficients, Cpu, Epilogue, Gate, GradientSums, Kernels, Moments, Parameters, Shape, View, ViewMut,
+    Coefficients, Cpu, Epilogue, Gate, GradientSums, Kernels, Mask, Moments, Parameters, Shape, View, ViewMut,
 };
 use rayon::prelude::*;
 
 const ROUNDS: usize = 31;
 const SLOPE: f64 = 0.01;
-/// The plain pass, ReLU, leaky ReLU, add + ReLU, the gradient from the output; last, a ReLU apart.
-const NAMES: [&str; 6] = ["plain", "relu", "leaky", "add+relu", "output", "apart"];
+/// The plain pass, ReLU, leaky ReLU, add + ReLU, the gradient from the output; a ReLU apart; a mask.
+const NAMES: [&str; 7] = ["plain", "relu", "leaky", "add+relu", "output", "apart", "masked"];
 
 struct Layer {
     shape: Shape,
@@ -30,6 +31,7 @@ struct Layer {
     y: Vec<f32>,
     dx: Vec<f32>,
     d_addend: Vec<f32>,
+    mask: Vec<bool>,
     moments: Vec<Moments>,
     coefficients: Vec<Coefficients>,
     of_output: Vec<Coefficients>,
@@ -37,7 +39,8 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(shape: Shape) -> Self {
+    /// Of images of so many positions.
+    fn new(shape: Shape, image: usize) -> Self {
         let tensor = |step: usize| -> Vec<f32> {
             (0..shape.len()).map(|i| (i * step % 101) as f32 / 20.0 - 2.5).collect()
         };
@@ -52,6 +55,7 @@ impl Layer {
             y: vec![0.0; shape.len()],
             dx: vec![0.0; shape.len()],
             d_addend: vec![0.0; shape.len()],
+            mask: (0..shape.positions()).map(|i| i % image < image * 3 / 4).collect(),
             moments: vec![Moments::EMPTY; channels],
             coefficients,
             of_output,
@@ -62,7 +66,11 @@ impl Layer {
     /// Seconds of a pass with activation `then`.
     fn time(&mut self, pass: usize, then: usize) -> f64 {
         let shape = self.shape;
-        let view = |data| View::<f32>::new("a tensor", shape, data).expect("of this shape");
+        let mask = (NAMES[then] == "masked").then(|| Mask::new(shape, &self.mask).expect("of this shape"));
+        let view = |data| {
+            let view = View::<f32>::new("a tensor", shape, data).expect("of this shape");
+            view.with_mask(mask).expect("of this shape")
+        };
         let (x, dy, addend) = (view(&self.x), view(&self.dy), view(&self.addend));
         let (epilogue, gate) = match NAMES[then] {
             "relu" => (Epilogue::Relu, Gate::Relu { x }),
@@ -76,7 +84,7 @@ impl Layer {
             .expect("of this shape");
         let d_addend =
             adds.then(|| ViewMut::new("d_addend", shape, &mut self.d_addend).expect("of this shape"));
-        let count = shape.positions() as u64;
+        let count = mask.map_or(shape.positions(), |mask| mask.count()) as u64;
         let start = Instant::now();
         match pass {
             0 => Cpu.forward_train(
@@ -117,7 +125,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() {
     println!(
-        "f32, {} threads; time over the plain pass's\n\n{:<24} {:<9} {:>10} {:>7} {:>7} {:>9} {:>7} {:>7}",
+        "f32, {} threads; time over the plain pass's\n\n{:<24} {:<9} {:>10} {:>7} {:>7} {:>9} {:>7} {:>7} {:>7}",
         rayon::current_num_threads(),
         "shape",
         "pass",
@@ -126,7 +134,8 @@ fn main() {
         NAMES[2],
         NAMES[3],
         NAMES[4],
-        NAMES[5]
+        NAMES[5],
+        NAMES[6]
     );
     for dims in [
         [32, 64, 112, 112],
@@ -140,7 +149,7 @@ fn main() {
         for (layout, shape) in
             [("first", Shape::channels_first(&dims)), ("last", Shape::channels_last(&[n, h, w, c]))]
         {
-            let mut layer = Layer::new(shape.expect("a shape"));
+            let mut layer = Layer::new(shape.expect("a shape"), h * w);
             for (pass, name) in ["forward", "eval", "backward"].into_iter().enumerate() {
                 let mut ratios = vec![Vec::new(); NAMES.len()];
                 let mut plain = Vec::new();
@@ -152,11 +161,11 @@ fn main() {
                         ratios.iter_mut().zip(&times).for_each(|(ratios, time)| ratios.push(time / times[0]));
                     }
                 }
-                let [_, relu, leaky, add, output, apart] =
+                let [_, relu, leaky, add, output, apart, masked] =
                     std::array::from_fn(|then| median(ratios[then].clone()));
                 let output = if pass == 2 { format!("{output:.2}") } else { "-".to_owned() };
                 println!(
-                    "{:<24} {name:<9} {:>10.1} {relu:>7.2} {leaky:>7.2} {add:>9.2} {output:>7} {apart:>7.2}",
+                    "{:<24} {name:<9} {:>10.1} {relu:>7.2} {leaky:>7.2} {add:>9.2} {output:>7} {apart:>7.2} {masked:>7.2}",
                     format!("{n}x{c}x{h}x{w} {layout}"),
                     median(plain),
                 );

@@ -137,8 +137,8 @@ impl fmt::Display for Shape {
 /// Which positions of a tensor count: false for padding, true for data.
 ///
 /// A mask has one entry for each of the `outer * inner` positions of a [`Shape`], for all channels alike; position
-/// `(o, i)` is entry `o * inner + i`. Elements that do not count enter no statistic, come out of a map as 0, and are
-/// never looked at: they may hold NaN.
+/// `(o, i)` is entry `o * inner + i`. Elements that do not count enter no statistic, come out of a map as 0, and
+/// change nothing by what they hold: it may be NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mask<'a> {
     counts: &'a [bool],
