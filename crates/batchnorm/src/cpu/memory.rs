@@ -179,12 +179,6 @@ impl<'a, E: Lanes> Target<'a, E> {
         let address = self.data.wrapping_add(i).addr();
         (address.wrapping_neg() % boundary::<E>()) / size_of::<E>()
     }
-
-    /// Whether element `i` begins the second half of a line, as a vector of half types may.
-    #[inline(always)]
-    pub fn mid_line(&self, i: usize) -> bool {
-        !self.data.wrapping_add(i).addr().is_multiple_of(LINE)
-    }
 }
 
 /// Numbers of one thread's own: read and written, by vectors.
@@ -202,6 +196,13 @@ impl<'a, E: Lanes> Own<'a, E> {
     pub fn load<I: Isa>(&self, isa: I, i: usize, len: Option<usize>) -> E::V<I> {
         // SAFETY: nobody writes them while this is borrowed.
         load(isa, &unsafe { Source::of_target(self.0) }, i, len)
+    }
+
+    /// Number `i`.
+    #[inline(always)]
+    pub fn at(&self, i: usize) -> E {
+        // SAFETY: nobody writes them while this is borrowed.
+        unsafe { Source::of_target(self.0) }.at(i)
     }
 
     /// Writes as many.

@@ -2,7 +2,7 @@
 
 use batchnorm::{CpuOn, Element, Kernels, Moments, Shape, View};
 
-use crate::data::{Random, elements};
+use crate::data::{Random, elements, near};
 use crate::judge::close;
 use crate::tensors::{sets, shape};
 
@@ -45,8 +45,9 @@ fn truth<E: Element>(shape: Shape, x: &[E], channel: usize) -> (f64, f64) {
 ///
 /// - a lane of sixteen adds n_b / 16 terms, and a few additions more make a total: (n_b / 16 + 10) u, relative to the sum of
 ///   the terms' sizes;
-/// - a block is folded again where its mean is more than four deviations from where they are taken from, so squares add up to
-///   17 M2 at most, of which 16 are subtracted again: 50 (n_b / 16 + 10) u;
+/// - a block is folded again where its mean is more than two deviations from where they are taken from, so squares add up to
+///   5 M2 at most, of which 4 are subtracted again: 15 (n_b / 16 + 10) u;
+/// - where columns are added up in f32, what `near` says takes the place of (n_b / 16 + 10) u, if it is more;
 /// - means of blocks are rounded relative to themselves, and merging squares their differences: 4 k (|mean| / std + 10) u.
 fn check<E: Element>(shape: Shape, x: &[E], what: &str)
 where
@@ -54,7 +55,8 @@ where
 {
     let u = 2f64.powi(-53);
     let n = shape.positions() as f64;
-    let (terms, blocks) = (n.min(BLOCK) / 16.0 + 10.0, (2.0 * n / BLOCK).ceil() + 1.0);
+    let terms = n.min(BLOCK) / 16.0 + 10.0 + near::<E>(shape) / u;
+    let blocks = (2.0 * n / BLOCK).ceil() + 1.0;
     let truths: Vec<_> = (0..shape.channels()).map(|channel| truth(shape, x, channel)).collect();
     for kernels in sets() {
         let mut moments = vec![Moments::EMPTY; shape.channels()];
@@ -65,7 +67,7 @@ where
             let bound = u * (terms * 5.0 * std + (3.0 * blocks + 3.0) * (mean.abs() + blocks * std));
             close(found.mean, mean, bound, format_args!("mean, {shape}, {what}, {set}"));
             let distance = if std > 0.0 { mean.abs() / std } else { 0.0 };
-            let bound = u * m2 * (50.0 * terms + 4.0 * blocks * (distance + 10.0));
+            let bound = u * m2 * (15.0 * terms + 4.0 * blocks * (distance + 10.0));
             close(found.m2, m2, bound, format_args!("M2, {shape}, {what}, {set}"));
         }
     }

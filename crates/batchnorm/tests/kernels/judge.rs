@@ -4,23 +4,20 @@ use std::fmt::Arguments;
 
 use batchnorm::{Coefficients, Element};
 
-use crate::data::unit_roundoff;
+use crate::data::{near, unit_roundoff};
 use crate::tensors::{Found, Tensors};
-
-/// Half types are added up in f32 over eight rows: nine roundings of 2^-24.
-pub const NEAR: f64 = 9.0 / (1 << 24) as f64;
 
 /// Without an epilogue or a gate; in f32 a z near zero may round to either side, and with it all of dz.
 ///
 /// Tolerances, as in the suite's `accuracy`: folds of n terms in f64 are off by n u of f64 relative to the size of their
-/// terms. Those of x are within five deviations of the mean; the first value, from which deviations are taken, may be that
+/// terms, and by what `near` says. Those of x are within five deviations of the mean; the first value, from which deviations are taken, may be that
 /// far too. Maps make at most eight roundings of relative size u on the terms of their equations, and inherit what the
 /// folds' results are off by.
 #[track_caller]
 pub fn agree<E: Element>(tensors: &Tensors<E>, found: &Found<E>, expected: &Found<E>) {
     let (shape, n) = (tensors.shape, tensors.shape.positions() as f64);
     let u = unit_roundoff::<E>();
-    let fold = 2f64.powi(-53) * (n + 8.0) + if size_of::<E>() == 2 { NEAR } else { 0.0 };
+    let fold = 2f64.powi(-53) * (n + 8.0) + near::<E>(shape);
     let mut of_channels = Vec::new();
     for channel in 0..shape.channels() {
         let (moments, truth) = (found.moments[channel], expected.moments[channel]);

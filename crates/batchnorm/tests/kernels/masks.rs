@@ -6,8 +6,8 @@ use batchnorm::{
     View, ViewMut, bf16,
 };
 
-use crate::data::{Random, unit_roundoff, unset};
-use crate::judge::{NEAR, close};
+use crate::data::{Random, near, unit_roundoff, unset};
+use crate::judge::close;
 use crate::tensors::{Tensors, assert_same_values, best, pool, sets, shape};
 
 /// Runs around vectors and blocks, one long run, short ones, rows wide and narrow; the last ones on plain loops.
@@ -133,7 +133,7 @@ fn judge<E: Element>(tensors: &Tensors<E>, mask: &[bool], rectified: bool, found
     let shape = tensors.shape;
     let n = mask.iter().filter(|&&counts| counts).count() as f64;
     let expected = step(&Reference, tensors, mask, rectified, &[]);
-    let fold = 2f64.powi(-53) * (n + 8.0) + if size_of::<E>() == 2 { NEAR } else { 0.0 };
+    let fold = 2f64.powi(-53) * (n + 8.0) + near::<E>(shape);
     for (found, truth) in found.moments.iter().zip(&expected.moments) {
         let std = truth.biased_variance().sqrt();
         assert_eq!(found.count, truth.count, "{what}");

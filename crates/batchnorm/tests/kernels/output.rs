@@ -4,8 +4,8 @@ use batchnorm::{
     Coefficients, CpuOn, Element, Gate, GradientSums, Kernels, Reference, View, ViewMut, bf16, f16,
 };
 
-use crate::data::{Random, unit_roundoff};
-use crate::judge::{NEAR, close, smallest};
+use crate::data::{Random, near, unit_roundoff};
+use crate::judge::{close, smallest};
 use crate::tensors::{assert_same_values, best, pool, sets, shape};
 
 /// Runs, columns, rows; short and few ones, on plain loops; several threads' worth; streamed.
@@ -70,7 +70,7 @@ impl<E: Element> Problem<E> {
         // z is y times 1 / slope, both rounded to what is computed in: |z| is up to about 6, and |xhat| up to 14.
         let (u, computed) = (unit_roundoff::<E>(), unit_roundoff::<E::Parameter>());
         let (z, xhat) = (6.0, 14.0);
-        let fold = 2f64.powi(-53) * (n + 8.0) + if size_of::<E>() == 2 { NEAR } else { 0.0 };
+        let fold = 2f64.powi(-53) * (n + 8.0) + near::<E>(shape);
         for (found, expected) in found.sums.iter().zip(&expected.sums) {
             close(found.dy, expected.dy, (5.0 * fold + 2.0 * computed) * n, format_args!("sum dz, {what}"));
             let bound = 5.0 * n * (xhat * fold + 2.0 * computed * z / 0.5 + 2.0 * computed * xhat);

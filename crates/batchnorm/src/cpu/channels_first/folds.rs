@@ -14,10 +14,10 @@
 //! Deviation from this pseudo-code:
 //! 1. Where the shift lies many deviations from the mean, the difference cancels: then the block is folded once more, about
 //!    its mean. Outliers in first place cost a second read from the cache, and no digits; nor do some whose squares overflow.
-//! 2. Half types are added up in f32 over the few rows that columns take at once, about a shift (or mean) that f32 holds: off by at
-//!    most nine roundings of 2^-24, where each element was rounded to 2^-8 or 2^-11. What f32 cannot hold, squares of 1e-25 or
-//!    of 1e25, shows in the sums: then the columns are folded once more, in f64, for
-//!    the channels that it shows in.
+//! 2. f32 and half types are added up in f32 over the few rows that columns take at once, about a shift (or mean) that f32 holds: off
+//!    by at most nine roundings of 2^-24, of either sign. So that those are of the size of deviations, dz is added up about the mean of
+//!    the first four dy, where no gate makes zeros of them. What f32 cannot hold, squares of 1e-25 or of 1e25, shows in the sums: then the columns are folded once
+//!    more, in f64, for the channels that it shows in.
 //! 3. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
 
 use super::super::lanes::{Isa, Vector, Wide};
@@ -27,12 +27,12 @@ use super::blocks::Block;
 use super::gates::{Affine, Opening};
 use super::picks::Picks;
 use super::room::{Computed, Known};
-use super::sweep::{Ahead, Computing, Fold, Sums, fold};
+use super::sweep::{Ahead, Computing, Fold, Near, Sums, fold};
 use crate::scratch::Scratch;
 use crate::{Coefficients, Element, GradientSums, Moments};
 
 /// `sum^2 / n` may be so many times M2: the difference loses four bits of 53 then.
-const CANCELLATION: f64 = 16.0;
+const CANCELLATION: f64 = 4.0;
 
 /// Of squares in f32, the smallest mean: each is off by 2^-150 at most.
 const SMALLEST: f64 = f32::MIN_POSITIVE as f64 * 64.0;
@@ -51,14 +51,18 @@ pub trait Folded: Fold {
     fn narrow(channel: &Self::Channel) -> Option<&Narrow<Computed<Self::Element>>>;
     /// The rows of a block to fold, unless those are all.
     fn rows(&self, block: &Block) -> Option<&[usize]>;
+    /// How many of a block's positions count.
+    fn count(&self, block: &Block) -> usize;
+    /// What gradients are added up about by [`Fold::step_near`]; a number of the coefficients' type.
+    fn shift(&self, channel: &Self::Channel) -> f64;
     /// Whether sums by [`Fold::step_near`] lost nothing that f64 would have held.
-    fn held<W: Wide>(&self, channel: &Self::Channel, sums: &Sums<W>, block: &Block) -> bool;
+    fn held(&self, channel: &Self::Channel, sums: &Sums<f64>, block: &Block) -> bool;
     /// The result of a block.
     fn total<I: Isa>(
         &self,
         isa: I,
         of: &Self::Channel,
-        sums: &Sums<I::F64>,
+        sums: &Sums<f64>,
         channel: usize,
         block: &Block,
     ) -> Self::Total;
@@ -139,12 +143,12 @@ impl<E: Element, K: Picks> Fold for FoldMoments<'_, E, K> {
     fn step_near<I: Isa>(
         &self,
         isa: I,
-        of: &Affine<Computing<E, I>>,
+        of: &Near<Computing<E, I>>,
         sums: &mut Sums<Computing<E, I>>,
         i: usize,
         len: Option<usize>,
     ) {
-        let d = of.deviation(load(isa, &self.x, i, len));
+        let d = of.affine.deviation(load(isa, &self.x, i, len));
         sums.sum = sums.sum + d;
         sums.products = d.mul_add(d, sums.products);
     }
@@ -152,6 +156,11 @@ impl<E: Element, K: Picks> Fold for FoldMoments<'_, E, K> {
     #[inline(always)]
     fn prefetch<I: Isa>(&self, isa: I, i: usize) {
         self.x.prefetch(isa, i);
+    }
+
+    #[inline(always)]
+    fn prefetch_far<I: Isa>(&self, isa: I, i: usize) {
+        self.x.prefetch_far(isa, i);
     }
 }
 
@@ -170,12 +179,12 @@ impl<E: Element, K: Picks> Folded for FoldMoments<'_, E, K> {
 
     #[inline(always)]
     fn channel(&self, channel: usize, block: &Block) -> f64 {
-        let first = self.picks.first(block, channel);
-        // Of each value a part before they are added: no sum overflows.
-        let (part, mut shift) = (1.0 / first.elements().len() as f64, 0.0);
-        for i in first.elements() {
-            shift += self.x.at(*i).to_f64() * part;
-        }
+        let shift = self.picks.first_mean(
+            block,
+            channel,
+            #[inline(always)]
+            |i| self.x.at(i).to_f64(),
+        );
         if Self::NEAR { E::Parameter::from_f64(shift).to_f64() } else { shift }
     }
 
@@ -185,20 +194,23 @@ impl<E: Element, K: Picks> Folded for FoldMoments<'_, E, K> {
     }
 
     #[inline(always)]
-    fn held<W: Wide>(&self, _: &f64, sums: &Sums<W>, block: &Block) -> bool {
-        let squares = sums.products.total();
+    fn count(&self, block: &Block) -> usize {
+        self.picks.count(block)
+    }
+
+    #[inline(always)]
+    fn shift(&self, _: &f64) -> f64 {
+        0.0
+    }
+
+    #[inline(always)]
+    fn held(&self, _: &f64, sums: &Sums<f64>, block: &Block) -> bool {
+        let squares = sums.products;
         squares >= self.picks.count(block) as f64 * SMALLEST && squares.is_finite()
     }
 
     #[inline(always)]
-    fn total<I: Isa>(
-        &self,
-        isa: I,
-        shift: &f64,
-        sums: &Sums<I::F64>,
-        channel: usize,
-        block: &Block,
-    ) -> Moments {
+    fn total<I: Isa>(&self, isa: I, shift: &f64, sums: &Sums<f64>, channel: usize, block: &Block) -> Moments {
         let count = self.picks.count(block);
         if count == 0 {
             return Moments::EMPTY;
@@ -215,7 +227,7 @@ impl<E: Element, K: Picks> Folded for FoldMoments<'_, E, K> {
             let start = block.start(row, channel);
             fold(isa, self, &shift, &mut sums, start, block.run(), Ahead::NOTHING);
         }
-        let (mean, m2, _) = self.moments(&sums, count);
+        let (mean, m2, _) = self.moments(&sums.totals(), count);
         Moments { count: count as u64, mean: shift + mean, m2 }
     }
 
@@ -228,8 +240,8 @@ impl<E: Element, K: Picks> Folded for FoldMoments<'_, E, K> {
 impl<E: Element, K> FoldMoments<'_, E, K> {
     /// The mean of d, M2, and whether it lost too many digits.
     #[inline(always)]
-    fn moments<W: Wide>(&self, sums: &Sums<W>, count: usize) -> (f64, f64, bool) {
-        let (sum, squares) = (sums.sum.total(), sums.products.total());
+    fn moments(&self, sums: &Sums<f64>, count: usize) -> (f64, f64, bool) {
+        let Sums { sum, products: squares } = *sums;
         let mean = sum / count as f64;
         let between = sum * mean;
         let m2 = squares - between;
@@ -267,6 +279,8 @@ pub struct GradientChannel<P> {
     mean: f64,
     rest: f64,
     rstd: f64,
+    /// What gradients are added up about, in what maps compute in.
+    shift: f64,
     narrow: Narrow<P>,
 }
 
@@ -360,7 +374,7 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
     fn step_near<I: Isa>(
         &self,
         isa: I,
-        of: &Affine<Computing<E, I>>,
+        of: &Near<Computing<E, I>>,
         sums: &mut Sums<Computing<E, I>>,
         i: usize,
         len: Option<usize>,
@@ -369,10 +383,10 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
             #[inline(always)]
             |x| load(isa, x, i, len),
         );
-        let dz = self.gate.apply(isa, of, x, load(isa, &self.dy, i, len), i, len);
-        sums.sum = sums.sum + dz;
+        let dz = self.gate.apply(isa, &of.affine, x, load(isa, &self.dy, i, len), i, len);
+        sums.sum = sums.sum + if G::LOOKS { dz } else { dz - of.shift };
         if let Some(x) = x {
-            sums.products = dz.mul_add(of.deviation(self.gate.input(isa, x)), sums.products);
+            sums.products = dz.mul_add(of.affine.deviation(self.gate.input(isa, x)), sums.products);
         }
     }
 
@@ -381,6 +395,14 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
         self.dy.prefetch(isa, i);
         if let Some(x) = &self.x {
             x.prefetch(isa, i);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch_far<I: Isa>(&self, isa: I, i: usize) {
+        self.dy.prefetch_far(isa, i);
+        if let Some(x) = &self.x {
+            x.prefetch_far(isa, i);
         }
     }
 }
@@ -399,14 +421,26 @@ impl<E: Element, G: Opening<E>, K: Picks> Folded for FoldGradients<'_, E, G, K> 
     }
 
     #[inline(always)]
-    fn channel(&self, channel: usize, _: &Block) -> Self::Channel {
+    fn channel(&self, channel: usize, block: &Block) -> Self::Channel {
         let coefficients = &self.coefficients[channel];
         let narrow = if G::LOOKS { Narrow::new(coefficients, None) } else { Narrow::default() };
         let Coefficients { mean: exact, rstd, .. } = *coefficients;
         let mean = if Self::NEAR { E::Parameter::from_f64(exact).to_f64() } else { exact };
         // An infinite mean leaves nothing.
         let rest = if mean.is_finite() { exact - mean } else { 0.0 };
-        GradientChannel { mean, rest, rstd, narrow }
+        // Behind a gate there are zeros, and a sum of zeros is zero.
+        let shift = if Self::NEAR && !G::LOOKS {
+            let first = self.picks.first_mean(
+                block,
+                channel,
+                #[inline(always)]
+                |i| self.dy.at(i).to_f64(),
+            );
+            E::Parameter::from_f64(first).to_f64()
+        } else {
+            0.0
+        };
+        GradientChannel { mean, rest, rstd, shift, narrow }
     }
 
     #[inline(always)]
@@ -415,8 +449,18 @@ impl<E: Element, G: Opening<E>, K: Picks> Folded for FoldGradients<'_, E, G, K> 
     }
 
     #[inline(always)]
-    fn held<W: Wide>(&self, of: &Self::Channel, sums: &Sums<W>, _: &Block) -> bool {
-        sums.sum.total().is_finite() && sums.products.total().is_finite() && of.rstd.abs() < STEEPEST
+    fn count(&self, block: &Block) -> usize {
+        self.picks.count(block)
+    }
+
+    #[inline(always)]
+    fn shift(&self, of: &Self::Channel) -> f64 {
+        of.shift
+    }
+
+    #[inline(always)]
+    fn held(&self, of: &Self::Channel, sums: &Sums<f64>, _: &Block) -> bool {
+        sums.sum.is_finite() && sums.products.is_finite() && of.rstd.abs() < STEEPEST
     }
 
     #[inline(always)]
@@ -424,14 +468,14 @@ impl<E: Element, G: Opening<E>, K: Picks> Folded for FoldGradients<'_, E, G, K> 
         &self,
         _: I,
         of: &Self::Channel,
-        sums: &Sums<I::F64>,
+        sums: &Sums<f64>,
         _: usize,
         block: &Block,
     ) -> GradientSums {
         if self.picks.count(block) == 0 {
             return GradientSums::default();
         }
-        let (sum, products) = (sums.sum.total(), sums.products.total());
+        let (sum, products) = (sums.sum, sums.products);
         // Without a rest there is nothing to correct, and 0 times infinity is no 0.
         let products = if of.rest == 0.0 { products } else { products - of.rest * sum };
         GradientSums { dy: sum, dy_xhat: if self.x.is_some() { products * of.rstd } else { 0.0 } }

@@ -43,7 +43,7 @@ pub fn block<I: Isa, F: Folded, M: Map<Element = F::Element>>(
         one_row(isa, block, row, fold, folded, channels, &mut sums, map, mapped, narrows);
     }
     for (j, c) in folded.clone().enumerate() {
-        totals[j] = F::merge(totals[j], fold.total(isa, &channels[j], &sums[j], c, block));
+        totals[j] = F::merge(totals[j], fold.total(isa, &channels[j], &sums[j].totals(), c, block));
     }
 }
 
@@ -109,7 +109,7 @@ pub fn fold_block<I: Isa, F: Folded>(
                 let ahead = Stream::new(block, row, &of_one, whole).of_run(start, 0, run);
                 sweep::fold(isa, fold, &channel, &mut sums, start, run, ahead);
             }
-            totals[j] = F::merge(totals[j], fold.total(isa, &channel, &sums, c, block));
+            totals[j] = F::merge(totals[j], fold.total(isa, &channel, &sums.totals(), c, block));
         }
         return;
     }
@@ -127,7 +127,7 @@ pub fn fold_block<I: Isa, F: Folded>(
         }
     }
     for (j, c) in folded.clone().enumerate() {
-        totals[j] = F::merge(totals[j], fold.total(isa, &channels[j], &sums[j], c, block));
+        totals[j] = F::merge(totals[j], fold.total(isa, &channels[j], &sums[j].totals(), c, block));
     }
 }
 

@@ -97,11 +97,6 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     }
 
     #[inline(always)]
-    fn streams(&self) -> bool {
-        self.y.streams
-    }
-
-    #[inline(always)]
     fn anywhere(&self, len: usize) -> bool {
         self.y.anywhere(len)
     }
@@ -109,11 +104,6 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     #[inline(always)]
     fn until_line(&self, i: usize, len: usize) -> usize {
         self.y.until_line(i, len)
-    }
-
-    #[inline(always)]
-    fn mid_line(&self, i: usize) -> bool {
-        self.y.to.mid_line(i)
     }
 }
 
@@ -212,11 +202,6 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
     }
 
     #[inline(always)]
-    fn streams(&self) -> bool {
-        self.dx.streams
-    }
-
-    #[inline(always)]
     fn anywhere(&self, len: usize) -> bool {
         self.dx.anywhere(len)
     }
@@ -224,10 +209,5 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
     #[inline(always)]
     fn until_line(&self, i: usize, len: usize) -> usize {
         self.dx.until_line(i, len)
-    }
-
-    #[inline(always)]
-    fn mid_line(&self, i: usize) -> bool {
-        self.dx.to.mid_line(i)
     }
 }

@@ -15,20 +15,6 @@ use crate::{Mask, Shape};
 /// Values of a block whose mean is its shift, at most.
 const FIRST: usize = 4;
 
-/// The elements of a channel's first few positions in a block.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct First {
-    elements: [usize; FIRST],
-    count: usize,
-}
-
-impl First {
-    #[inline(always)]
-    pub fn elements(&self) -> &[usize] {
-        &self.elements[..self.count]
-    }
-}
-
 /// Which positions are folded.
 pub trait Picks: Copy + Sync {
     /// The same of the `len` elements from `start` on, which are of one channel, or in rows that are picked as a whole.
@@ -39,8 +25,8 @@ pub trait Picks: Copy + Sync {
     fn count(&self, block: &Block) -> usize;
     /// The rows of a block to fold, unless those are all.
     fn rows(&self, block: &Block) -> Option<&[usize]>;
-    /// The first ones, of a channel.
-    fn first(&self, block: &Block, channel: usize) -> First;
+    /// The mean of a channel's first ones, of which `value` gives each by its element.
+    fn first_mean(&self, block: &Block, channel: usize, value: impl Fn(usize) -> f64) -> f64;
 }
 
 /// All of them.
@@ -69,17 +55,23 @@ impl Picks for All {
     }
 
     #[inline(always)]
-    fn first(&self, block: &Block, channel: usize) -> First {
+    fn first_mean(&self, block: &Block, channel: usize, value: impl Fn(usize) -> f64) -> f64 {
         let (run, count) = (block.run(), block.positions().min(FIRST));
-        let mut elements = [0; FIRST];
+        let (part, mut mean) = (part_of(count), 0.0);
         let (mut i, mut in_run) = (block.start(block.rows.start, channel), 0);
-        for element in &mut elements[..count] {
-            *element = i;
+        for _ in 0..count {
+            mean += value(i) * part;
             in_run += 1;
             (i, in_run) = if in_run == run { (i + block.row() + 1 - run, 0) } else { (i + 1, in_run) };
         }
-        First { elements, count }
+        mean
     }
+}
+
+/// Of each of `count` values a part before they are added: no sum overflows.
+#[inline(always)]
+fn part_of(count: usize) -> f64 {
+    1.0 / count as f64
 }
 
 /// What a mask counts, block by block.
@@ -178,13 +170,13 @@ impl Picks for Picked<'_> {
     }
 
     #[inline(always)]
-    fn first(&self, block: &Block, channel: usize) -> First {
+    fn first_mean(&self, block: &Block, channel: usize, value: impl Fn(usize) -> f64) -> f64 {
         let of_block = &self.blocks[block.index];
         let count = of_block.count.min(FIRST);
-        let mut elements = [0; FIRST];
-        for (element, (row, at)) in elements.iter_mut().zip(&of_block.first[..count]) {
-            *element = block.start(*row, channel) + at;
+        let (part, mut mean) = (part_of(count), 0.0);
+        for (row, at) in &of_block.first[..count] {
+            mean += value(block.start(*row, channel) + at) * part;
         }
-        First { elements, count }
+        mean
     }
 }

@@ -58,6 +58,12 @@ impl<W: Wide> Sums<W> {
     pub fn zero<I: Isa<F64 = W>>(isa: I) -> Self {
         Self { sum: isa.splat_f64(0.0), products: isa.splat_f64(0.0) }
     }
+
+    /// The sums of the lanes.
+    #[inline(always)]
+    pub fn totals(&self) -> Sums<f64> {
+        Sums { sum: self.sum.total(), products: self.products.total() }
+    }
 }
 
 /// A fold: sums over the elements of a channel.
@@ -89,19 +95,29 @@ pub trait Fold: Copy + Sync {
         i: usize,
         len: Option<usize>,
     );
-    /// Whether the elements of a few rows are added up in what maps compute in, before their sums enter those in f64: half types.
-    const NEAR: bool = size_of::<Self::Element>() == 2;
-    /// Such a step, about the mean of `constants`.
+    /// Whether the elements of a few rows are added up in what maps compute in, before their sums enter those in f64.
+    const NEAR: bool = size_of::<Self::Element>() < size_of::<f64>();
+    /// Such a step, about the mean of `constants`, and their shift.
     fn step_near<I: Isa>(
         &self,
         isa: I,
-        constants: &Affine<Computing<Self::Element, I>>,
+        constants: &Near<Computing<Self::Element, I>>,
         sums: &mut Sums<Computing<Self::Element, I>>,
         i: usize,
         len: Option<usize>,
     );
     /// Asks for the line of element `i`, which need not exist.
     fn prefetch<I: Isa>(&self, isa: I, i: usize);
+    /// The same into the second-level cache.
+    fn prefetch_far<I: Isa>(&self, isa: I, i: usize);
+}
+
+/// What folds in what maps compute in know of columns.
+#[derive(Clone, Copy)]
+pub struct Near<V> {
+    pub affine: Affine<V>,
+    /// What gradients are added up about.
+    pub shift: V,
 }
 
 /// Vectors of what maps compute in.
@@ -138,14 +154,10 @@ pub trait Map: Copy + Sync {
     fn step<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize, len: Option<usize>) {
         self.write(isa, i, self.values(isa, constants, i, len), len);
     }
-    /// Whether it writes past the cache.
-    fn streams(&self) -> bool;
     /// Whether whole vectors of runs of `len` elements may begin anywhere.
     fn anywhere(&self, len: usize) -> bool;
     /// If not, how many of the `len` elements from `i` on are mapped before the first whole vector.
     fn until_line(&self, i: usize, len: usize) -> usize;
-    /// Whether element `i` begins the second half of a line of what is written.
-    fn mid_line(&self, i: usize) -> bool;
 }
 
 /// Folds the `len` elements from `start` on.

@@ -63,9 +63,6 @@ pub const LONG: usize = 64;
 /// Rows from which on a tensor of the shortest runs is tall: it is folded by rows, all of their channels, and then mapped.
 const TALL: usize = 1025;
 
-/// Columns from which on rows of whole vectors are mapped four at a time: what is known of so many is worth reading once for four.
-const WIDE: usize = 512;
-
 /// Bytes of a group: what of it is read stays in the cache until it is mapped. One thread alone has more of the cache.
 const GROUP: (usize, usize) = (3 << 20, 3 << 19);
 
@@ -317,8 +314,11 @@ pub fn fold_channels<F: Folded>(
     });
 }
 
-/// Elements that one call of a map takes.
-const MAPPED: usize = 32 * 1024;
+/// Elements that one call of a map takes, at least and at most: what is known of columns is laid out once a call.
+const MAPPED: (usize, usize) = (32 * 1024, 256 * 1024);
+
+/// So many calls for each thread, if there are as many elements.
+const CALLS: usize = 8;
 
 struct MapUnit<'p, M: Map> {
     map: &'p M,
@@ -386,22 +386,23 @@ pub fn map_channels<M: Map>(
     narrows: &[Narrow<Computed<M::Element>>],
     backwards: bool,
 ) {
-    let parts = if cut.alone { 1 } else { rayon::current_num_threads().next_power_of_two() };
+    let threads = if cut.alone { 1 } else { rayon::current_num_threads() };
+    let parts = threads.next_power_of_two();
+    let mapped = (shape.len() / (CALLS * threads)).clamp(MAPPED.0, MAPPED.1).next_multiple_of(LANES);
     let in_order =
         |units: usize, unit: usize| if backwards { backwards_by_parts(unit, units, parts) } else { unit };
     if cut.columns && shape.inner() < MIN_INNER {
         let group = (COLUMNS_ROW / (shape.inner() * size_of::<M::Element>())).clamp(1, channels.len().max(1));
         let width = group * shape.inner();
-        let on = width < WIDE || !width.is_multiple_of(LANES);
-        if group == shape.channels() && on {
-            let units = shape.len().div_ceil(MAPPED);
+        if group == shape.channels() {
+            let units = shape.len().div_ceil(mapped);
             return for_each(cut.alone, units, |unit| {
-                let first = in_order(units, unit) * MAPPED;
-                let elements = first..(first + MAPPED).min(shape.len());
+                let first = in_order(units, unit) * mapped;
+                let elements = first..(first + mapped).min(shape.len());
                 columns::map_on(set, map, shape.inner(), narrows, elements);
             });
         }
-        let (in_row, rows) = (channels.len().div_ceil(group), (MAPPED / width).next_multiple_of(columns::ROWS));
+        let (in_row, rows) = (channels.len().div_ceil(group), mapped.div_ceil(width));
         let units = in_row * shape.outer().div_ceil(rows);
         return for_each(cut.alone, units, |unit| {
             let unit = in_order(units, unit);
@@ -415,13 +416,13 @@ pub fn map_channels<M: Map>(
     let all = channels.len() == shape.channels();
     let (rows, row) = if all { (1, shape.len()) } else { (shape.outer(), channels.len() * shape.inner()) };
     let stride = shape.channels() * shape.inner();
-    let in_row = row.div_ceil(MAPPED);
+    let in_row = row.div_ceil(mapped);
     let units = rows * in_row;
     for_each(cut.alone, units, |unit| {
         let unit = in_order(units, unit);
         let (row_of, part) = (unit / in_row, unit % in_row);
         let first = row_of * stride + channels.start * shape.inner();
-        let elements = first + part * MAPPED..first + ((part + 1) * MAPPED).min(row);
+        let elements = first + part * mapped..first + ((part + 1) * mapped).min(row);
         on(set, MapUnit { map, shape, narrows, elements });
     });
 }

@@ -309,8 +309,16 @@ impl Isa for Avx512 {
 
     #[inline(always)]
     fn of_bf16(self, v: __m256i) -> F32 {
+        // Each number becomes the upper half of a lane, by one instruction where a conversion and a shift take two.
         // SAFETY: as above.
-        F32(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(v))) })
+        unsafe {
+            let upper = _mm512_set_epi16(
+                15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0, 7, 0, 6, 0, 5, 0, 4, 0, 3, 0, 2, 0, 1, 0,
+                0, 0,
+            );
+            let lanes = _mm512_maskz_permutexvar_epi16(0xaaaa_aaaa, upper, _mm512_castsi256_si512(v));
+            F32(_mm512_castsi512_ps(lanes))
+        }
     }
 
     #[inline(always)]
@@ -318,12 +326,15 @@ impl Isa for Avx512 {
         // Not the instruction of AVX-512 BF16, which takes numbers below 2^-126 for zeros: other bits than other processors'.
         // SAFETY: as above.
         unsafe {
-            let (bits, one) = (_mm512_castps_si512(v.0), _mm512_set1_epi32(1));
-            let odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
-            let half = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
-            let rounded = _mm512_mask_add_epi32(half, odd, half, one);
+            let bits = _mm512_castps_si512(v.0);
+            // Halves are rounded up, which is right but for ties and NaN; those are looked for, and seldom there.
+            let mut rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x8000));
+            let tie = _mm512_testn_epi32_mask(rounded, _mm512_set1_epi32(0xffff));
             let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v.0, v.0);
-            let rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x40_0000));
+            if tie | nan != 0 {
+                rounded = _mm512_mask_and_epi32(rounded, tie, rounded, _mm512_set1_epi32(!0x1_0000));
+                rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x40_0000));
+            }
             // The upper half of each lane, by one instruction where a shift and a conversion take three.
             let upper = _mm512_set_epi16(
                 31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 31, 29, 27, 25, 23, 21, 19, 17, 15,
