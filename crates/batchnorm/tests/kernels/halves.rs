@@ -110,11 +110,20 @@ fn no_sum_overflows_at_65504() {
 /// Channels, as f32 holds their squares and as it does not: zeros, a constant, tiny numbers, large ones, and ordinary ones.
 #[test]
 fn what_f32_cannot_hold_is_added_up_in_f64_and_changes_no_other_channel() {
+    what_f32_cannot_hold::<bf16>();
+    what_f32_cannot_hold::<f32>();
+}
+
+fn what_f32_cannot_hold<E: Element>()
+where
+    CpuOn: Kernels<E>,
+    Reference: Kernels<E>,
+{
     let channels = 70;
     for (outer, inner) in [(4500, 1), (300, 4)] {
         let shape = shape((outer, channels, inner));
         let ordinary = |i: usize| ((i * 7919) % 1009) as f64 / 1009.0 - 0.4;
-        let x = |odd: bool| -> Vec<bf16> {
+        let x = |odd: bool| -> Vec<E> {
             let value = |i: usize| match (i / inner % channels, odd) {
                 (3, true) => 0.0,
                 (4, true) => 3.0,
@@ -122,9 +131,9 @@ fn what_f32_cannot_hold_is_added_up_in_f64_and_changes_no_other_channel() {
                 (69, true) => 1e25 * ordinary(i),
                 _ => ordinary(i),
             };
-            (0..shape.len()).map(|i| bf16::from_f64(value(i))).collect()
+            (0..shape.len()).map(|i| E::from_f64(value(i))).collect()
         };
-        let moments = |kernels: &dyn Kernels<bf16>, x: &[bf16]| {
+        let moments = |kernels: &dyn Kernels<E>, x: &[E]| {
             let mut moments = vec![Moments::EMPTY; channels];
             kernels.moments(View::new("x", shape, x).unwrap(), &mut moments);
             moments

@@ -31,7 +31,7 @@
 //!
 //! where u is that of the tensor's type in y and dx, and f64's in the sums, which are taken in f64 from x whatever the type. Columns
 //! (runs of less than 64 elements) of f32 are added up in f32 over eight rows, which is nine roundings more (`data::near`): of x's range in
-//! e(mu), of squares of up to 5 s^2 in e(var), of dz |xhat| in d gamma, of dz and of dy in d beta, and of these in dx.
+//! e(mu), of squares of up to 5 s^2 in e(var), of dz |xhat| in d gamma, of dz in d beta, and of these in dx.
 //! Normalization by groups is the exception: its sums may be taken over xhat as it is rounded to the tensor's type.
 
 use batchnorm::{RenormLimits, Spread};
@@ -213,7 +213,6 @@ pub fn expected(problem: &Problem, unit: f64) -> Expected {
     };
     let roundings_of_sums = sums(extents.examples * extents.positions());
     let near = if unit == unit_roundoff::<f32>() { near::<f32>(extents.shape()) } else { 0.0 };
-    let largest_dy = problem.dy.iter().fold(0.0, |largest: f64, dy| largest.max(dy.abs()));
     for (at, places) in populations(problem).into_iter().enumerate() {
         for &(example, channel, position) in &places {
             results.population[extents.index(example, channel, position)] = at;
@@ -273,7 +272,7 @@ pub fn expected(problem: &Problem, unit: f64) -> Expected {
             let of_sums = roundings_of_sums * v.abs() + near * (v.abs() + xhat.abs());
             results.dgamma[at].1 += gradient.abs() * (error(xhat, unit_of_sums) + of_sums);
             results.dbeta[at].0 += gradient;
-            results.dbeta[at].1 += gradient.abs() * roundings_of_sums + 2.0 * near * largest_dy;
+            results.dbeta[at].1 += gradient.abs() * (roundings_of_sums + near);
             dz.push(gradient);
         }
 
@@ -292,7 +291,7 @@ pub fn expected(problem: &Problem, unit: f64) -> Expected {
             results.dx[i] = if used.gradient_flows {
                 let dx = dv * r / sigma + dsigma * deviation / (m as f64 * sigma) + dmu / m as f64;
                 let of_xhat = used.mean_error / sigma + xhat * relative;
-                let of_near = largest_gamma * r / sigma * 3.0 * near * largest_dy * (1.0 + xhat);
+                let of_near = size * 3.0 * near * (1.0 + xhat);
                 (dx, size * (relative * (2.0 + xhat) + (2.0 * of_xhat + sums(m)) * (1.0 + xhat)) + of_near)
             } else {
                 (dv / sigma, (dv / sigma).abs() * relative)

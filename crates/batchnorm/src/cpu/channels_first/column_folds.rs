@@ -7,8 +7,9 @@ use super::super::lanes::{Isa, LANES, Lanes};
 use super::blocks::{Block, Blocks};
 use super::columns::{AHEAD, FEWEST, TILE, each};
 use super::folds::Folded;
+use super::gates::Affine;
 use super::room::{self, Computed, FoldRoom, Kept, Known};
-use super::sweep::{Computing, Near, Sums};
+use super::sweep::{Computing, Sums};
 use crate::Real;
 use crate::scratch;
 
@@ -68,8 +69,7 @@ impl<F: Folded> Job for Fold<'_, '_, F> {
             let channel = fold.channel(c, &block);
             for row in 0..joined {
                 let first = row * width + j * run;
-                let shift = F::NEAR.then(|| fold.shift(&channel));
-                room.open(first..first + run, F::centre(&channel), F::narrow(&channel), shift);
+                room.open(first..first + run, F::centre(&channel), F::narrow(&channel), F::NEAR);
             }
         }
         let columns = joined * width;
@@ -79,11 +79,7 @@ impl<F: Folded> Job for Fold<'_, '_, F> {
         let mut any = false;
         for (j, c) in channels.clone().enumerate() {
             let channel = fold.channel(c, &block);
-            let mut sums = sums_of(isa, &kept, columns, width, j * run, run);
-            let shift = if F::NEAR { fold.shift(&channel) } else { 0.0 };
-            if shift != 0.0 {
-                sums.sum += shift * fold.count(&block) as f64;
-            }
+            let sums = sums_of(isa, &kept, columns, width, j * run, run);
             if F::NEAR && !fold.held(&channel, &sums, &block) {
                 (any, lost[j]) = (true, 1.0);
                 continue;
@@ -225,9 +221,9 @@ fn fold_near<I: Isa, F: Folded, const T: usize>(
     asks: Option<usize>,
 ) {
     let zero = F::Element::splat(isa, Real::ZERO);
-    let constants: [Near<Computing<F::Element, I>>; T] = each(
+    let constants: [Affine<Computing<F::Element, I>>; T] = each(
         #[inline(always)]
-        |t| known.near::<I, F::Element>(isa, i + t * LANES, len),
+        |t| known.affine::<I, F::Element>(isa, i + t * LANES, len),
     );
     let mut sums = [Sums { sum: zero, products: zero }; T];
     for row in 0..rows.count {

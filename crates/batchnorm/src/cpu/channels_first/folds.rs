@@ -15,9 +15,9 @@
 //! 1. Where the shift lies many deviations from the mean, the difference cancels: then the block is folded once more, about
 //!    its mean. Outliers in first place cost a second read from the cache, and no digits; nor do some whose squares overflow.
 //! 2. f32 and half types are added up in f32 over the few rows that columns take at once, about a shift (or mean) that f32 holds: off
-//!    by at most nine roundings of 2^-24, of either sign. So that those are of the size of deviations, dz is added up about the mean of
-//!    the first four dy, where no gate makes zeros of them. What f32 cannot hold, squares of 1e-25 or of 1e25, shows in the sums: then the columns are folded once
-//!    more, in f64, for the channels that it shows in.
+//!    by at most nine roundings of 2^-24, of either sign. What f32 cannot hold, squares of 1e-25 or of 1e25, shows in the sums:
+//!    then the columns are folded once more, in f64, for the channels that it shows in. dz is not added up about a shift of its
+//!    own: where one dy is large and the others are not, that would cost what it gains where all are alike.
 //! 3. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
 
 use super::super::lanes::{Isa, Vector, Wide};
@@ -27,7 +27,7 @@ use super::blocks::Block;
 use super::gates::{Affine, Opening};
 use super::picks::Picks;
 use super::room::{Computed, Known};
-use super::sweep::{Ahead, Computing, Fold, Near, Sums, fold};
+use super::sweep::{Ahead, Computing, Fold, Sums, fold};
 use crate::scratch::Scratch;
 use crate::{Coefficients, Element, GradientSums, Moments};
 
@@ -51,10 +51,6 @@ pub trait Folded: Fold {
     fn narrow(channel: &Self::Channel) -> Option<&Narrow<Computed<Self::Element>>>;
     /// The rows of a block to fold, unless those are all.
     fn rows(&self, block: &Block) -> Option<&[usize]>;
-    /// How many of a block's positions count.
-    fn count(&self, block: &Block) -> usize;
-    /// What gradients are added up about by [`Fold::step_near`]; a number of the coefficients' type.
-    fn shift(&self, channel: &Self::Channel) -> f64;
     /// Whether sums by [`Fold::step_near`] lost nothing that f64 would have held.
     fn held(&self, channel: &Self::Channel, sums: &Sums<f64>, block: &Block) -> bool;
     /// The result of a block.
@@ -143,12 +139,12 @@ impl<E: Element, K: Picks> Fold for FoldMoments<'_, E, K> {
     fn step_near<I: Isa>(
         &self,
         isa: I,
-        of: &Near<Computing<E, I>>,
+        of: &Affine<Computing<E, I>>,
         sums: &mut Sums<Computing<E, I>>,
         i: usize,
         len: Option<usize>,
     ) {
-        let d = of.affine.deviation(load(isa, &self.x, i, len));
+        let d = of.deviation(load(isa, &self.x, i, len));
         sums.sum = sums.sum + d;
         sums.products = d.mul_add(d, sums.products);
     }
@@ -191,16 +187,6 @@ impl<E: Element, K: Picks> Folded for FoldMoments<'_, E, K> {
     #[inline(always)]
     fn rows(&self, block: &Block) -> Option<&[usize]> {
         self.picks.rows(block)
-    }
-
-    #[inline(always)]
-    fn count(&self, block: &Block) -> usize {
-        self.picks.count(block)
-    }
-
-    #[inline(always)]
-    fn shift(&self, _: &f64) -> f64 {
-        0.0
     }
 
     #[inline(always)]
@@ -279,8 +265,6 @@ pub struct GradientChannel<P> {
     mean: f64,
     rest: f64,
     rstd: f64,
-    /// What gradients are added up about, in what maps compute in.
-    shift: f64,
     narrow: Narrow<P>,
 }
 
@@ -374,7 +358,7 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
     fn step_near<I: Isa>(
         &self,
         isa: I,
-        of: &Near<Computing<E, I>>,
+        of: &Affine<Computing<E, I>>,
         sums: &mut Sums<Computing<E, I>>,
         i: usize,
         len: Option<usize>,
@@ -383,10 +367,10 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
             #[inline(always)]
             |x| load(isa, x, i, len),
         );
-        let dz = self.gate.apply(isa, &of.affine, x, load(isa, &self.dy, i, len), i, len);
-        sums.sum = sums.sum + if G::LOOKS { dz } else { dz - of.shift };
+        let dz = self.gate.apply(isa, of, x, load(isa, &self.dy, i, len), i, len);
+        sums.sum = sums.sum + dz;
         if let Some(x) = x {
-            sums.products = dz.mul_add(of.affine.deviation(self.gate.input(isa, x)), sums.products);
+            sums.products = dz.mul_add(of.deviation(self.gate.input(isa, x)), sums.products);
         }
     }
 
@@ -421,41 +405,19 @@ impl<E: Element, G: Opening<E>, K: Picks> Folded for FoldGradients<'_, E, G, K> 
     }
 
     #[inline(always)]
-    fn channel(&self, channel: usize, block: &Block) -> Self::Channel {
+    fn channel(&self, channel: usize, _: &Block) -> Self::Channel {
         let coefficients = &self.coefficients[channel];
         let narrow = if G::LOOKS { Narrow::new(coefficients, None) } else { Narrow::default() };
         let Coefficients { mean: exact, rstd, .. } = *coefficients;
         let mean = if Self::NEAR { E::Parameter::from_f64(exact).to_f64() } else { exact };
         // An infinite mean leaves nothing.
         let rest = if mean.is_finite() { exact - mean } else { 0.0 };
-        // Behind a gate there are zeros, and a sum of zeros is zero.
-        let shift = if Self::NEAR && !G::LOOKS {
-            let first = self.picks.first_mean(
-                block,
-                channel,
-                #[inline(always)]
-                |i| self.dy.at(i).to_f64(),
-            );
-            E::Parameter::from_f64(first).to_f64()
-        } else {
-            0.0
-        };
-        GradientChannel { mean, rest, rstd, shift, narrow }
+        GradientChannel { mean, rest, rstd, narrow }
     }
 
     #[inline(always)]
     fn rows(&self, block: &Block) -> Option<&[usize]> {
         self.picks.rows(block)
-    }
-
-    #[inline(always)]
-    fn count(&self, block: &Block) -> usize {
-        self.picks.count(block)
-    }
-
-    #[inline(always)]
-    fn shift(&self, of: &Self::Channel) -> f64 {
-        of.shift
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use super::super::lanes::{Isa, Lanes};
 use super::super::memory::{Own, Source, load};
 use super::super::narrow::{FIELDS, Narrow};
 use super::gates::Affine;
-use super::sweep::{Near, Sums};
+use super::sweep::Sums;
 use crate::scratch::{self, Scratch};
 use crate::{Element, Real};
 
@@ -15,9 +15,6 @@ pub type Computed<E> = <E as Element>::Parameter;
 
 /// Coefficients of an affine map: mean, scale, beta.
 pub const AFFINE: usize = 3;
-
-/// The field behind them, of columns that are folded: what the first factor of products is added up about.
-const SHIFT: usize = AFFINE;
 
 /// Memory for columns that are folded.
 pub struct FoldRoom<'m, P> {
@@ -33,8 +30,8 @@ pub fn to_fold<P: Real + Scratch, R>(width: usize, job: impl FnOnce(FoldRoom<'_,
     let width = in_lines(width);
     scratch::with_any(3 * width + LINE, 0.0, |wide| {
         let wide = from_a_line(wide, 3 * width);
-        scratch::with_any((SHIFT + 1) * width + LINE, P::ZERO, |narrow| {
-            job(FoldRoom { width, wide, narrow: from_a_line(narrow, (SHIFT + 1) * width) })
+        scratch::with_any(AFFINE * width + LINE, P::ZERO, |narrow| {
+            job(FoldRoom { width, wide, narrow: from_a_line(narrow, AFFINE * width) })
         })
     })
 }
@@ -60,20 +57,14 @@ impl<P: Real + Lanes> FoldRoom<'_, P> {
         self.wide[self.width..].fill(0.0);
     }
 
-    /// What columns are folded about, and their coefficients. To fold them in the type of those, what else is subtracted, too.
+    /// What columns are folded about (`near`: in the type of coefficients, too), and their coefficients.
     #[inline(always)]
-    pub fn open(&mut self, columns: Range<usize>, centre: f64, narrow: Option<&Narrow<P>>, shift: Option<f64>) {
+    pub fn open(&mut self, columns: Range<usize>, centre: f64, narrow: Option<&Narrow<P>>, near: bool) {
         spread(&mut self.wide[columns.clone()], centre);
-        if let Some(shift) = shift {
-            spread(
-                &mut self.narrow[SHIFT * self.width + columns.start..SHIFT * self.width + columns.end],
-                P::from_f64(shift),
-            );
-        }
         match narrow {
             Some(narrow) => fill(self.narrow, self.width, columns, narrow, AFFINE),
             // The mean is the first field.
-            None if shift.is_some() => spread(&mut self.narrow[columns], P::from_f64(centre)),
+            None if near => spread(&mut self.narrow[columns], P::from_f64(centre)),
             None => {}
         }
     }
@@ -189,17 +180,6 @@ impl<P: Real + Lanes> Known<'_, P> {
         len: Option<usize>,
     ) -> E::V<I> {
         E::of_computed(load(isa, &self.fields[field], i, len))
-    }
-
-    /// What a fold in the type of coefficients needs.
-    #[inline(always)]
-    pub fn near<I: Isa, E: Element<Parameter = P>>(
-        &self,
-        isa: I,
-        i: usize,
-        len: Option<usize>,
-    ) -> Near<E::V<I>> {
-        Near { affine: self.affine::<I, E>(isa, i, len), shift: self.field::<I, E>(isa, SHIFT, i, len) }
     }
 
     /// What an affine map needs.

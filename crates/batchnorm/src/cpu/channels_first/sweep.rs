@@ -97,11 +97,11 @@ pub trait Fold: Copy + Sync {
     );
     /// Whether the elements of a few rows are added up in what maps compute in, before their sums enter those in f64.
     const NEAR: bool = size_of::<Self::Element>() < size_of::<f64>();
-    /// Such a step, about the mean of `constants`, and their shift.
+    /// Such a step, about the mean of `constants`.
     fn step_near<I: Isa>(
         &self,
         isa: I,
-        constants: &Near<Computing<Self::Element, I>>,
+        constants: &Affine<Computing<Self::Element, I>>,
         sums: &mut Sums<Computing<Self::Element, I>>,
         i: usize,
         len: Option<usize>,
@@ -110,14 +110,6 @@ pub trait Fold: Copy + Sync {
     fn prefetch<I: Isa>(&self, isa: I, i: usize);
     /// The same into the second-level cache.
     fn prefetch_far<I: Isa>(&self, isa: I, i: usize);
-}
-
-/// What folds in what maps compute in know of columns.
-#[derive(Clone, Copy)]
-pub struct Near<V> {
-    pub affine: Affine<V>,
-    /// What gradients are added up about.
-    pub shift: V,
 }
 
 /// Vectors of what maps compute in.
