@@ -6,6 +6,7 @@ use batchnorm::{CpuOn, InstructionSet};
 
 suite!(cpu, batchnorm::Cpu);
 suite!(reference, batchnorm::Reference);
+suite!(avx512_bf16, crate::on(crate::InstructionSet::Avx512Bf16));
 suite!(avx512, crate::on(crate::InstructionSet::Avx512));
 suite!(avx2, crate::on(crate::InstructionSet::Avx2));
 // All of it, although its fused products are calls: the suite's shapes are small, and the reference takes most of the time.

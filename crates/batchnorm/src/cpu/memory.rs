@@ -53,6 +53,18 @@ impl<'a, E: Lanes> Source<'a, E> {
         Self { data: unsafe { self.data.add(start) }, len, of: PhantomData }
     }
 
+    /// The first of `rows` rows of `width` elements, `stride` apart, all of which are there.
+    #[inline(always)]
+    fn first_row(self, start: usize, rows: usize, stride: usize, width: usize) -> Self {
+        let last = rows
+            .checked_sub(1)
+            .and_then(|more| more.checked_mul(stride))
+            .and_then(|more| more.checked_add(width));
+        assert!(start <= self.len && last.is_some_and(|all| all <= self.len - start));
+        // SAFETY: they are there.
+        Self { data: unsafe { self.data.add(start) }, len: width, of: PhantomData }
+    }
+
     /// The [`LANES`] elements from `i` on.
     #[inline(always)]
     pub fn load<I: Isa>(&self, isa: I, i: usize) -> E::V<I> {
@@ -97,16 +109,6 @@ impl<'a, E: Lanes> Source<'a, E> {
             isa.prefetch(self.data.wrapping_add(i.wrapping_add(per_line)));
         }
     }
-
-    /// The same into the second-level cache, which keeps track of more of them at a time.
-    #[inline(always)]
-    pub fn prefetch_far<I: Isa>(&self, isa: I, i: usize) {
-        let per_line = LINE / size_of::<E>();
-        isa.prefetch_far(self.data.wrapping_add(i));
-        if per_line < LANES {
-            isa.prefetch_far(self.data.wrapping_add(i.wrapping_add(per_line)));
-        }
-    }
 }
 
 /// The elements from `i` on: [`LANES`], or `Some(len)` and then zeros.
@@ -115,6 +117,75 @@ pub fn load<I: Isa, E: Lanes>(isa: I, from: &Source<'_, E>, i: usize, len: Optio
     match len {
         None => from.load(isa, i),
         Some(len) => from.load_part(isa, i, len),
+    }
+}
+
+/// Which elements of each of its tensors a loop goes over.
+pub trait Part: Copy {
+    fn of<E: Lanes>(self, tensor: Source<'_, E>) -> Source<'_, E>;
+    /// If it is a run, which one.
+    #[inline(always)]
+    fn as_run(self) -> Option<Run> {
+        None
+    }
+}
+
+/// The `len` elements from `start` on.
+#[derive(Clone, Copy)]
+pub struct Run {
+    pub start: usize,
+    pub len: usize,
+}
+
+impl Part for Run {
+    #[inline(always)]
+    fn of<E: Lanes>(self, tensor: Source<'_, E>) -> Source<'_, E> {
+        tensor.run(self.start, self.len)
+    }
+
+    #[inline(always)]
+    fn as_run(self) -> Option<Run> {
+        Some(self)
+    }
+}
+
+/// The first of `rows` rows of `width` elements, `stride` apart: checked once for all of them.
+#[derive(Clone, Copy)]
+pub struct FirstRow {
+    pub start: usize,
+    pub rows: usize,
+    pub stride: usize,
+    pub width: usize,
+}
+
+impl Part for FirstRow {
+    #[inline(always)]
+    fn of<E: Lanes>(self, tensor: Source<'_, E>) -> Source<'_, E> {
+        tensor.first_row(self.start, self.rows, self.stride, self.width)
+    }
+}
+
+/// The row after the one that is gone over.
+#[derive(Clone, Copy)]
+pub struct NextRow {
+    stride: usize,
+}
+
+impl NextRow {
+    /// # Safety
+    ///
+    /// It is for parts of [`FirstRow`] with this stride, and so often that there are such rows.
+    #[inline(always)]
+    pub unsafe fn new(stride: usize) -> Self {
+        Self { stride }
+    }
+}
+
+impl Part for NextRow {
+    #[inline(always)]
+    fn of<E: Lanes>(self, tensor: Source<'_, E>) -> Source<'_, E> {
+        // SAFETY: who made it promises that it is there.
+        Source { data: unsafe { tensor.data.add(self.stride) }, ..tensor }
     }
 }
 
@@ -173,6 +244,29 @@ impl<'a, E: Lanes> Target<'a, E> {
         unsafe { E::stream(isa, self.data.add(i), v) }
     }
 
+    /// Writes twice [`LANES`] elements from `i` on.
+    #[inline(always)]
+    pub fn store_pair<I: Isa>(&self, isa: I, i: usize, first: E::V<I>, second: E::V<I>) {
+        assert!(i + 2 * LANES <= self.len);
+        // SAFETY: they are there, and nobody else's.
+        unsafe { E::store_pair(isa, self.data.add(i), first, second) }
+    }
+
+    /// The same past the cache, where that is the beginning of a whole line.
+    #[inline(always)]
+    pub fn stream_pair<I: Isa>(&self, isa: I, i: usize, first: E::V<I>, second: E::V<I>) {
+        assert!(i + 2 * LANES <= self.len);
+        // SAFETY: they are there, and nobody else's.
+        unsafe {
+            if self.data.add(i).addr().is_multiple_of(LINE) {
+                E::stream_pair(isa, self.data.add(i), first, second);
+            } else {
+                E::stream(isa, self.data.add(i), first);
+                E::stream(isa, self.data.add(i + LANES), second);
+            }
+        }
+    }
+
     /// How many elements there are from `i` to the next beginning of a line; less than [`LANES`].
     #[inline(always)]
     pub fn until_line(&self, i: usize) -> usize {
@@ -189,6 +283,12 @@ impl<'a, E: Lanes> Own<'a, E> {
     pub fn new(data: &'a mut [E]) -> Self {
         // SAFETY: there are no copies of it.
         Self(unsafe { Target::new(data) })
+    }
+
+    /// The `len` numbers from `start` on.
+    #[inline(always)]
+    pub fn run(&mut self, start: usize, len: usize) -> Own<'_, E> {
+        Own(self.0.run(start, len))
     }
 
     /// The [`LANES`] numbers from `i` on, or `Some(len)` and then zeros.

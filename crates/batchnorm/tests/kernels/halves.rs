@@ -12,35 +12,52 @@ fn values<E: Element>(of: fn(u16) -> E) -> Vec<E> {
     (0..=u16::MAX).map(of).collect()
 }
 
-/// All numbers of a type through an affine map, as the type itself rounds them.
+/// All numbers of a type through an affine map, as the type itself rounds them: in their order, and so that subnormal numbers, NaN
+/// and ties have others beside them.
 fn every_value_is_rounded_once<E: Element<Parameter = f32>>(of: fn(u16) -> E)
 where
     CpuOn: Kernels<E>,
 {
-    let x = values(of);
+    let in_order = values(of);
+    let mixed: Vec<E> = (0..in_order.len()).map(|i| in_order[i * 40_503 % in_order.len()]).collect();
     for (scale, beta) in [(1.0, 0.0), (1.0 / 3.0, 0.0), (1.003_906_3, 0.0), (2.0, -1e-7), (1e-5, 1e-7)] {
-        let coefficients = [Coefficients { mean: 0.0, rstd: 1.0, gamma: scale, beta }];
-        // Vectors and their parts.
-        for extents in [(1, 1, 1 << 16), (1 << 16, 1, 1)] {
-            let shape = shape(extents);
-            for kernels in sets() {
-                let mut y = vec![E::default(); x.len()];
-                let view = View::new("x", shape, &x).unwrap();
-                kernels.normalize(
-                    &coefficients,
-                    view,
-                    Epilogue::None,
-                    ViewMut::new("y", shape, &mut y).unwrap(),
-                );
-                for (x, y) in x.iter().zip(&y) {
-                    let expected = E::narrow(x.widen().mul_add(scale as f32, beta as f32)).to_f64();
-                    let found = y.to_f64();
-                    let both_nan = found.is_nan() && expected.is_nan();
-                    let set = kernels.instruction_set();
-                    assert!(found == expected || both_nan, "{x:?} {scale} {set}: {found:e}, not {expected:e}");
-                }
+        let coefficients = Coefficients { mean: 0.0, rstd: 1.0, gamma: scale, beta };
+        // Vectors and their parts; narrow rows, rows of a tile of columns, of several, and of an odd number.
+        for extents in [(1, 1, 1 << 16), (1 << 16, 1, 1), (1 << 10, 64, 1), (1 << 7, 512, 1), (771, 85, 1)] {
+            for (x, kernels) in
+                [&in_order, &mixed].into_iter().flat_map(|x| sets().into_iter().map(move |set| (x, set)))
+            {
+                is_rounded_once(&kernels, &x[..extents.0 * extents.1 * extents.2], extents, &coefficients);
             }
         }
+    }
+}
+
+fn is_rounded_once<E: Element<Parameter = f32>>(
+    kernels: &CpuOn,
+    x: &[E],
+    extents: (usize, usize, usize),
+    coefficients: &Coefficients,
+) where
+    CpuOn: Kernels<E>,
+{
+    let (shape, set) = (shape(extents), kernels.instruction_set());
+    let mut y = vec![E::default(); x.len()];
+    kernels.normalize(
+        &vec![*coefficients; extents.1],
+        View::new("x", shape, x).unwrap(),
+        Epilogue::None,
+        ViewMut::new("y", shape, &mut y).unwrap(),
+    );
+    let (scale, beta) = (coefficients.gamma as f32, coefficients.beta as f32);
+    for (i, (x, y)) in x.iter().zip(&y).enumerate() {
+        let expected = E::narrow(x.widen().mul_add(scale, beta)).to_f64();
+        let found = y.to_f64();
+        let both_nan = found.is_nan() && expected.is_nan();
+        assert!(
+            found.to_bits() == expected.to_bits() || both_nan,
+            "{x:?} {scale} {set}, element {i} of {shape}: {found:e}, not {expected:e}"
+        );
     }
 }
 

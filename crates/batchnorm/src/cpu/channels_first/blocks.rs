@@ -32,7 +32,7 @@ pub struct Block {
 }
 
 /// Rows of the shortest runs that are folded together, and elements at least: many blocks, so that all threads have some.
-const SHORT: (usize, usize) = (2 * 1024, 128 * 1024);
+const SHORT: (usize, usize) = (4 * 1024, 256 * 1024);
 
 /// The fewest rows of such a block, and elements.
 const FEWEST: (usize, usize) = (768, 32 * 1024);

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::super::dispatch::{InstructionSet, Job, on};
 use super::super::lanes::{Isa, LANES, Lanes};
+use super::super::memory::{FirstRow, NextRow};
 use super::blocks::{Block, Blocks};
-use super::columns::{AHEAD, FEWEST, TILE, each};
+use super::columns::{FEWEST, TILE, each};
 use super::folds::Folded;
 use super::gates::Affine;
 use super::room::{self, Computed, FoldRoom, Kept, Known};
@@ -116,14 +117,14 @@ fn fold_rows<I: Isa, F: Folded>(
 ) {
     let picked = fold.rows(block);
     let stride = joined * block.row();
-    // Lines of rows of one tile follow each other in memory: the processor foresees them.
-    let far = columns > TILE * LANES && block.outer() * block.row() * size_of::<F::Element>() >= FAR;
-    let asks = far && picked.is_none();
+    let asks = picked.is_none() && block.outer() * block.row() * size_of::<F::Element>() >= FAR;
+    // Not known to the compiler, which would take rows together, load all of a tile first, and have no registers for it.
+    let at_once = std::hint::black_box(AT_ONCE);
     let (mut row, end) = (0, picked.map_or(block.rows.len(), <[usize]>::len));
     while row < end {
         let (count, columns) = match (end - row) / joined {
             0 => (1, columns / joined * (end - row)),
-            whole => (whole.min(AT_ONCE), columns),
+            whole => (whole.min(at_once), columns),
         };
         let start = block.start(block.rows.start + row, first);
         let of = Rows { start, stride, count, picked: picked.map(|picked| &picked[row..]), block, first, asks };
@@ -155,19 +156,24 @@ impl Rows<'_> {
         }
     }
 
-    /// The element to ask for while row `row` is folded from column `i` on. Of rows that are folded whole, `columns` wide, lines are
-    /// asked for in their order.
+    /// What to ask for while the tile from column `i` on is folded, of `columns`: the first element, and how far from each other those
+    /// of its rows are. Of rows that are folded whole, lines are asked for in their order.
     #[inline(always)]
-    fn ahead(&self, row: usize, i: usize, columns: usize) -> usize {
-        let step = AT_ONCE * self.stride;
-        let ahead = step * AHEAD.div_ceil(step);
-        let at = if columns == self.stride { i * AT_ONCE + row * TILE * LANES } else { row * self.stride + i };
-        self.start + ahead + at
+    fn ahead(&self, i: usize, columns: usize, least: usize) -> (Option<usize>, usize) {
+        if columns == self.stride {
+            return (Some(self.start + i * AT_ONCE + least), TILE * LANES);
+        }
+        let group = AT_ONCE * self.stride;
+        (Some(self.start + i + group * least.div_ceil(group)), self.stride)
     }
 }
 
-/// Bytes of a tensor from which on lines are asked for ahead of its fold: below, it is in the cache, and asking costs a tenth.
-const FAR: usize = 8 << 20;
+/// Bytes of a tensor from which on lines are asked for ahead of its fold: below, it is in the second-level cache.
+const FAR: usize = 512 << 10;
+
+/// How far ahead, in bytes of all tensors together, which fit the first-level cache: while sums enter those of the block nothing is
+/// loaded, and what the processor asks for on its own ends.
+const AHEAD: usize = 16 << 10;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -185,16 +191,20 @@ fn fold_columns<I: Isa, F: Folded>(
 ) {
     let mut i = 0;
     if F::NEAR && near {
-        while i + TILE * LANES <= len {
-            fold_near::<I, F, TILE>(isa, fold, rows, i, None, known, kept, rows.asks.then_some(len));
+        let whole = rows.picked.is_none();
+        while whole && i + TILE * LANES <= len {
+            match rows.asks {
+                true => fold_tile(isa, fold, rows, i, known, kept, rows.ahead(i, len, fold.ahead(AHEAD))),
+                false => fold_tile(isa, fold, rows, i, known, kept, (None, 0)),
+            }
             i += TILE * LANES;
         }
         while i + LANES <= len {
-            fold_near::<I, F, 1>(isa, fold, rows, i, None, known, kept, None);
+            fold_near(isa, fold, rows, i, None, known, kept);
             i += LANES;
         }
         if i < len {
-            fold_near::<I, F, 1>(isa, fold, rows, i, Some(len - i), known, kept, None);
+            fold_near(isa, fold, rows, i, Some(len - i), known, kept);
         }
         return;
     }
@@ -207,10 +217,62 @@ fn fold_columns<I: Isa, F: Folded>(
     }
 }
 
-/// Folds `T` vectors of columns, from column `i` on, in what maps compute in: whole ones, or one of `len`.
+/// Folds [`AT_ONCE`] rows of [`TILE`] vectors of columns, from column `i` on, in what maps compute in.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the state of a loop")]
-fn fold_near<I: Isa, F: Folded, const T: usize>(
+fn fold_tile<I: Isa, F: Folded>(
+    isa: I,
+    fold: &F,
+    rows: &Rows<'_>,
+    i: usize,
+    known: &Known<'_, Computed<F::Element>>,
+    kept: &mut Kept<'_>,
+    ahead: (Option<usize>, usize),
+) {
+    let (known, mut kept) = (known.run_affine(i, TILE * LANES), kept.run(i, TILE * LANES));
+    let constants: [Affine<Computing<F::Element, I>>; TILE] = each(
+        #[inline(always)]
+        |t| known.affine::<I, F::Element>(isa, t * LANES, None),
+    );
+    let zero = F::Element::splat(isa, Real::ZERO);
+    let mut sums = [Sums { sum: zero, products: zero }; TILE];
+    let first = FirstRow { start: rows.start + i, rows: rows.count, stride: rows.stride, width: TILE * LANES };
+    let mut of_row = fold.part(first);
+    let (mut ahead, stride) = ahead;
+    for _ in 1..rows.count {
+        step_row(isa, fold, &of_row, &constants, &mut sums, ahead);
+        // SAFETY: there are so many rows, of which the first was made for all.
+        of_row = of_row.part(unsafe { NextRow::new(rows.stride) });
+        ahead = ahead.map(|ahead| ahead + stride);
+    }
+    step_row(isa, fold, &of_row, &constants, &mut sums, ahead);
+    for (t, near) in sums.into_iter().enumerate() {
+        kept.add(isa, t * LANES, widened::<I, F>(isa, near), None);
+    }
+}
+
+/// Folds a row of a tile, and asks for the lines of `ahead`.
+#[inline(always)]
+fn step_row<I: Isa, F: Folded>(
+    isa: I,
+    fold: &F,
+    of_row: &F,
+    constants: &[Affine<Computing<F::Element, I>>; TILE],
+    sums: &mut [Sums<Computing<F::Element, I>>; TILE],
+    ahead: Option<usize>,
+) {
+    for (t, sums) in sums.iter_mut().enumerate() {
+        of_row.step_near(isa, &constants[t], sums, t * LANES, None);
+        if let Some(ahead) = ahead
+            && (t * LANES * size_of::<F::Element>()).is_multiple_of(LINE)
+        {
+            fold.prefetch(isa, ahead + t * LANES);
+        }
+    }
+}
+
+/// Folds a vector of columns, from column `i` on, in what maps compute in: a whole one, or one of `len`.
+#[inline(always)]
+fn fold_near<I: Isa, F: Folded>(
     isa: I,
     fold: &F,
     rows: &Rows<'_>,
@@ -218,34 +280,20 @@ fn fold_near<I: Isa, F: Folded, const T: usize>(
     len: Option<usize>,
     known: &Known<'_, Computed<F::Element>>,
     kept: &mut Kept<'_>,
-    asks: Option<usize>,
 ) {
+    let constants = known.affine::<I, F::Element>(isa, i, len);
     let zero = F::Element::splat(isa, Real::ZERO);
-    let constants: [Affine<Computing<F::Element, I>>; T] = each(
-        #[inline(always)]
-        |t| known.affine::<I, F::Element>(isa, i + t * LANES, len),
-    );
-    let mut sums = [Sums { sum: zero, products: zero }; T];
+    let mut sums = Sums { sum: zero, products: zero };
     for row in 0..rows.count {
-        let of_row = fold.run(rows.start(row) + i, len.unwrap_or(T * LANES));
-        for (t, sums) in sums.iter_mut().enumerate() {
-            of_row.step_near(isa, &constants[t], sums, t * LANES, len);
-        }
-        if let Some(columns) = asks {
-            let ahead = rows.ahead(row, i, columns);
-            for t in 0..T {
-                if (t * LANES * size_of::<F::Element>()).is_multiple_of(LINE) {
-                    fold.prefetch_far(isa, ahead + t * LANES);
-                }
-            }
-        }
+        let of_row = fold.run(rows.start(row) + i, len.unwrap_or(LANES));
+        of_row.step_near(isa, &constants, &mut sums, 0, len);
     }
-    for (t, near) in sums.into_iter().enumerate() {
-        let (sum, products) = (near.sum, near.products);
-        let wide =
-            Sums { sum: F::Element::widen_lanes(isa, sum), products: F::Element::widen_lanes(isa, products) };
-        kept.add(isa, i + t * LANES, wide, len);
-    }
+    kept.add(isa, i, widened::<I, F>(isa, sums), len);
+}
+
+#[inline(always)]
+fn widened<I: Isa, F: Folded>(isa: I, sums: Sums<Computing<F::Element, I>>) -> Sums<I::F64> {
+    Sums { sum: F::Element::widen_lanes(isa, sums.sum), products: F::Element::widen_lanes(isa, sums.products) }
 }
 
 /// Folds a vector of columns, from column `i` on, in f64: a whole one, or one of `len`.

@@ -15,23 +15,20 @@
 //! Deviations from this pseudo-code:
 //! 1. Rows that follow each other in memory and are narrower than [`FEWEST`] columns are folded as one row, as many as make whole
 //!    vectors: three channels use the vectors as well as sixty-four.
-//! 2. Rows that are mapped whole are mapped by vectors that go on from the end of a row into the next ([`map_on`]): every line is
+//! 2. Rows that are mapped whole are mapped by vectors that go on from the end of a row into the next ([`map_rows`]): every line is
 //!    written once, as a whole, wherever rows begin. What is known of 64 columns, if rows are as narrow, stays in registers.
 
 use std::ops::Range;
 
 use super::super::dispatch::{InstructionSet, Job, on};
-use super::super::lanes::{Isa, LANES};
+use super::super::lanes::{Isa, LANES, Lanes};
 use super::super::narrow::Narrow;
 use super::room::{self, Computed, Known, MapRoom};
 use super::sweep::Map;
-use crate::Shape;
+use crate::{Real, Shape};
 
 /// The fewest rows that are folded at once.
 pub const ROWS: usize = 4;
-
-/// How far ahead of a fold or a map lines are asked for, in elements.
-pub const AHEAD: usize = 2 * 1024;
 
 /// Vectors whose sums, or coefficients, stay in registers.
 pub const TILE: usize = 4;
@@ -49,17 +46,59 @@ pub fn map<M: Map>(
     room::to_map(width, |room| on(set, Mapping { map, shape, narrows, first: channels.start, rows, room }));
 }
 
-/// Maps consecutive elements of rows that are mapped whole: vectors go on from the end of a row into the next.
-pub fn map_on<M: Map>(
-    set: InstructionSet,
+/// What is known of the columns of rows that are mapped whole, for all threads.
+#[derive(Clone, Copy)]
+pub struct Laid<'a, P> {
+    known: Known<'a, P>,
+    /// Elements of a row.
+    row: usize,
+    /// The column that it begins with.
+    first: usize,
+    /// After so many everything begins again. A vector more is there, so that one may begin at the last.
+    period: usize,
+}
+
+impl<P: Real + Lanes> Laid<'_, P> {
+    /// Where column `column` of a row is, the first time.
+    #[inline(always)]
+    fn at(&self, column: usize) -> usize {
+        (column + self.row - self.first) % self.row
+    }
+}
+
+/// Lays out what is known of all channels, whose runs are `run` long.
+pub fn lay<M: Map, R>(
     map: &M,
     run: usize,
     narrows: &[Narrow<Computed<M::Element>>],
-    elements: Range<usize>,
-) {
+    then: impl FnOnce(Laid<'_, Computed<M::Element>>) -> R,
+) -> R {
     let row = narrows.len() * run;
     let period = period(row, LINE / size_of::<M::Element>());
-    room::to_map(period + LANES, |room| on(set, MapOn { map, run, narrows, period, elements, room }));
+    // It begins with what the first whole vector needs, and so at a line, as the vector does.
+    let first = map.until_line(0, row) % row;
+    room::to_map(period + LANES, |mut room| {
+        for (j, narrow) in narrows.iter().enumerate() {
+            let start = (j * run + row - first) % row;
+            room.open(start..(start + run).min(row), narrow, M::FIELDS);
+            if start + run > row {
+                room.open(0..start + run - row, narrow, M::FIELDS);
+            }
+        }
+        room.repeat(row, M::FIELDS);
+        then(Laid { known: room.known(), row, first, period })
+    })
+}
+
+/// Maps some rows whole: vectors go on from the end of a row into the next.
+pub fn map_rows<M: Map>(
+    set: InstructionSet,
+    map: &M,
+    laid: &Laid<'_, Computed<M::Element>>,
+    rows: Range<usize>,
+) {
+    let elements = rows.start * laid.row..rows.end * laid.row;
+    on(set, MapRows { map, laid, elements });
 }
 
 /// Bytes of a cache line.
@@ -97,6 +136,7 @@ struct Mapping<'p, 'm, M: Map> {
 
 impl<M: Map> Job for Mapping<'_, '_, M> {
     type Output = ();
+    const BF16: bool = M::Element::BF16;
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
@@ -113,43 +153,25 @@ impl<M: Map> Job for Mapping<'_, '_, M> {
     }
 }
 
-struct MapOn<'p, 'm, M: Map> {
+struct MapRows<'p, M: Map> {
     map: &'p M,
-    /// Elements of a channel in a row.
-    run: usize,
-    /// All channels'.
-    narrows: &'p [Narrow<Computed<M::Element>>],
-    /// After so many elements everything begins again.
-    period: usize,
+    laid: &'p Laid<'p, Computed<M::Element>>,
     elements: Range<usize>,
-    /// Has a vector more than the period, so that one may begin at its last element.
-    room: MapRoom<'m, Computed<M::Element>>,
 }
 
-impl<M: Map> Job for MapOn<'_, '_, M> {
+impl<M: Map> Job for MapRows<'_, M> {
     type Output = ();
+    const BF16: bool = M::Element::BF16;
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { map, run, narrows, period, elements, mut room } = self;
-        let row = narrows.len() * run;
-        let head = map.until_line(elements.start, elements.len()).min(elements.len());
-        // What is known begins with what the first whole vector needs, and so at a line, as the vector does.
-        let first = (elements.start + head) % row;
-        for (j, narrow) in narrows.iter().enumerate() {
-            let start = (j * run + row - first) % row;
-            room.open(start..(start + run).min(row), narrow, M::FIELDS);
-            if start + run > row {
-                room.open(0..start + run - row, narrow, M::FIELDS);
-            }
-        }
-        room.repeat(row, M::FIELDS);
-        let known = room.known();
+        let Self { map, laid: &Laid { known, row, period, .. }, elements } = self;
+        let head = map.until_line(elements.start, row).min(elements.len());
         if head > 0 {
-            map_part(isa, map, elements.start, head, known.run(period - head, head));
+            map_part(isa, map, elements.start, head, known.run(self.laid.at(0), head));
         }
-        let (mut i, mut column) = (elements.start + head, 0);
-        if period == TILE * LANES {
+        let (mut i, mut column) = (elements.start + head, self.laid.at(head % row));
+        if period == TILE * LANES && column == 0 {
             i = map_tiles(isa, map, &known, i..elements.end);
         }
         while i + LANES <= elements.end {
@@ -182,17 +204,19 @@ fn map_tiles<I: Isa, M: Map>(
     let mut i = elements.start;
     while i + TILE * LANES <= elements.end {
         let map = map.run(i, TILE * LANES);
-        // All are read before one is written: a load waits for a store that is as far from the beginning of its page.
-        let values: [M::Values<I>; TILE] = each(
-            #[inline(always)]
-            |t| map.values(isa, &constants[t], t * LANES, None),
-        );
-        for (t, values) in values.into_iter().enumerate() {
-            map.write(isa, t * LANES, values, None);
-        }
+        map_pair(isa, &map, [&constants[0], &constants[1]], 0);
+        map_pair(isa, &map, [&constants[2], &constants[3]], 2 * LANES);
         i += TILE * LANES;
     }
     i
+}
+
+/// Maps two vectors. Both are read before one is written: a load waits for a store that is as far from the beginning of its page.
+#[inline(always)]
+fn map_pair<I: Isa, M: Map>(isa: I, map: &M, of: [&M::Constants<I>; 2], i: usize) {
+    let first = map.values(isa, of[0], i, None);
+    let second = map.values(isa, of[1], i + LANES, None);
+    map.write_pair(isa, i, [first, second]);
 }
 
 /// `of(0)`, `of(1)` and so on.
@@ -237,9 +261,16 @@ fn map_step<I: Isa, M: Map>(
 fn map_lines<I: Isa, M: Map>(isa: I, map: &M, known: &Known<'_, Computed<M::Element>>, len: usize) -> usize {
     let mut i = 0;
     while i + TILE * LANES <= len {
-        for t in 0..TILE {
-            map_step(isa, map, known, i + t * LANES, None);
-            map.prefetch(isa, i + t * LANES + AHEAD);
+        // Checked once for a tile.
+        let (of_tile, known) = (map.run(i, TILE * LANES), known.run(i, TILE * LANES));
+        let constants: [M::Constants<I>; TILE] = each(
+            #[inline(always)]
+            |t| constants(isa, map, &known, t * LANES, None),
+        );
+        map_pair(isa, &of_tile, [&constants[0], &constants[1]], 0);
+        map_pair(isa, &of_tile, [&constants[2], &constants[3]], 2 * LANES);
+        for i in (0..TILE * LANES).step_by(LINE / size_of::<M::Element>()) {
+            of_tile.prefetch(isa, i);
         }
         i += TILE * LANES;
     }

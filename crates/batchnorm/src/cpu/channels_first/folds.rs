@@ -21,7 +21,7 @@
 //! 3. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
 
 use super::super::lanes::{Isa, Vector, Wide};
-use super::super::memory::{Source, load};
+use super::super::memory::{Part, Source, load};
 use super::super::narrow::Narrow;
 use super::blocks::Block;
 use super::gates::{Affine, Opening};
@@ -74,6 +74,15 @@ pub struct FoldMoments<'a, E, K> {
     one: f64,
 }
 
+/// What is picked of a part of the elements. Rows of which parts are taken one after the other are picked as a whole.
+#[inline(always)]
+fn picked<K: Picks>(picks: K, part: impl Part) -> K {
+    match part.as_run() {
+        Some(run) => picks.run(run.start, run.len),
+        None => picks,
+    }
+}
+
 /// 1, which the compiler does not know.
 fn one() -> f64 {
     std::hint::black_box(1.0)
@@ -97,8 +106,8 @@ impl<E: Element, K: Picks> Fold for FoldMoments<'_, E, K> {
     type Constants<I: Isa> = MomentsConstants<I::F64>;
 
     #[inline(always)]
-    fn run(self, start: usize, len: usize) -> Self {
-        Self { x: self.x.run(start, len), picks: self.picks.run(start, len), ..self }
+    fn part(self, part: impl Part) -> Self {
+        Self { x: part.of(self.x), picks: picked(self.picks, part), ..self }
     }
 
     #[inline(always)]
@@ -155,8 +164,8 @@ impl<E: Element, K: Picks> Fold for FoldMoments<'_, E, K> {
     }
 
     #[inline(always)]
-    fn prefetch_far<I: Isa>(&self, isa: I, i: usize) {
-        self.x.prefetch_far(isa, i);
+    fn ahead(&self, bytes: usize) -> usize {
+        bytes / size_of::<E>()
     }
 }
 
@@ -281,9 +290,9 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
     type Constants<I: Isa> = GradientConstants<E::V<I>, I::F64>;
 
     #[inline(always)]
-    fn run(self, start: usize, len: usize) -> Self {
-        let (x, dy) = (self.x.map(|x| x.run(start, len)), self.dy.run(start, len));
-        let (gate, picks) = (self.gate.run(start, len), self.picks.run(start, len));
+    fn part(self, part: impl Part) -> Self {
+        let (x, dy) = (self.x.map(|x| part.of(x)), part.of(self.dy));
+        let (gate, picks) = (self.gate.part(part), picked(self.picks, part));
         Self { x, dy, gate, picks, ..self }
     }
 
@@ -383,11 +392,9 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
     }
 
     #[inline(always)]
-    fn prefetch_far<I: Isa>(&self, isa: I, i: usize) {
-        self.dy.prefetch_far(isa, i);
-        if let Some(x) = &self.x {
-            x.prefetch_far(isa, i);
-        }
+    fn ahead(&self, bytes: usize) -> usize {
+        let tensors = if self.x.is_some() { 2 } else { 1 };
+        bytes / (tensors * size_of::<E>())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What maps do after the affine map, and what gradients pass before anything else: on vectors.
 
 use super::super::lanes::{Isa, Vector};
-use super::super::memory::{Source, load};
+use super::super::memory::{Part, Run, Source, load};
 use crate::{Element, Epilogue, Gate, Real, View};
 
 /// One channel's coefficients of `z = scale (x - mean) + beta`, in vectors.
@@ -54,8 +54,13 @@ pub trait Opening<E: Element>: Copy + Sync {
     fn inverts(&self) -> bool;
     /// What was normalized, of what is read as x.
     fn input<I: Isa>(&self, isa: I, x: E::V<I>) -> E::V<I>;
+    /// The same of a part of the elements.
+    fn part(self, part: impl Part) -> Self;
     /// The same of the `len` elements from `start` on.
-    fn run(self, start: usize, len: usize) -> Self;
+    #[inline(always)]
+    fn run(self, start: usize, len: usize) -> Self {
+        self.part(Run { start, len })
+    }
     /// dz from dy, and from what is read as x where it is, at the elements from `i` on.
     fn apply<I: Isa>(
         &self,
@@ -98,7 +103,7 @@ impl<E: Element> Opening<E> for Plain {
     }
 
     #[inline(always)]
-    fn run(self, _: usize, _: usize) -> Self {
+    fn part(self, _: impl Part) -> Self {
         self
     }
 
@@ -173,9 +178,9 @@ impl<'a, E: Element> Rectified<'a, E> {
     }
 
     #[inline(always)]
-    fn on(self, start: usize, len: usize) -> Self {
-        let run = |tensor: Option<Source<'a, E>>| tensor.map(|tensor| tensor.run(start, len));
-        Self { x: run(self.x), addend: run(self.addend), ..self }
+    fn on(self, part: impl Part) -> Self {
+        let of = |tensor: Option<Source<'a, E>>| tensor.map(|tensor| part.of(tensor));
+        Self { x: of(self.x), addend: of(self.addend), ..self }
     }
 
     #[inline(always)]
@@ -197,7 +202,7 @@ impl<'a, E: Element> Rectified<'a, E> {
 impl<E: Element> End<E> for Rectified<'_, E> {
     #[inline(always)]
     fn run(self, start: usize, len: usize) -> Self {
-        self.on(start, len)
+        self.on(Run { start, len })
     }
 
     #[inline(always)]
@@ -221,8 +226,8 @@ impl<E: Element> Opening<E> for Rectified<'_, E> {
     }
 
     #[inline(always)]
-    fn run(self, start: usize, len: usize) -> Self {
-        self.on(start, len)
+    fn part(self, part: impl Part) -> Self {
+        self.on(part)
     }
 
     #[inline(always)]

@@ -19,6 +19,9 @@ use crate::Element;
 /// The shortest run whose stores are aligned: a store across two lines costs as much as two.
 const ALIGNED: usize = 128;
 
+/// How far ahead of a map lines are asked for, in bytes: of the one tensor that it reads, of each of two.
+const AHEAD: (usize, usize) = (8 << 10, 4 << 10);
+
 /// Where a map writes, and how.
 #[derive(Clone, Copy)]
 pub struct Output<'a, E> {
@@ -39,6 +42,16 @@ impl<E: Element> Output<'_, E> {
             Some(len) => self.to.store_part(isa, i, v, len),
             None if self.streams => self.to.stream(isa, i, v),
             None => self.to.store(isa, i, v),
+        }
+    }
+
+    /// Two whole vectors.
+    #[inline(always)]
+    fn write_pair<I: Isa>(&self, isa: I, i: usize, first: E::V<I>, second: E::V<I>) {
+        if self.streams {
+            self.to.stream_pair(isa, i, first, second);
+        } else {
+            self.to.store_pair(isa, i, first, second);
         }
     }
 
@@ -87,13 +100,18 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     #[inline(always)]
     fn prefetch<I: Isa>(&self, isa: I, i: usize) {
         if self.y.streams {
-            self.x.prefetch_far(isa, i);
+            self.x.prefetch(isa, i + AHEAD.0 / size_of::<E>());
         }
     }
 
     #[inline(always)]
     fn write<I: Isa>(&self, isa: I, i: usize, y: E::V<I>, len: Option<usize>) {
         self.y.write(isa, i, y, len);
+    }
+
+    #[inline(always)]
+    fn write_pair<I: Isa>(&self, isa: I, i: usize, [first, second]: [E::V<I>; 2]) {
+        self.y.write_pair(isa, i, first, second);
     }
 
     #[inline(always)]
@@ -115,6 +133,7 @@ pub struct MapGradient<'a, E, G> {
     pub dy: Source<'a, E>,
     pub gate: G,
     pub dx: Output<'a, E>,
+    /// None without a gate: dz is dy.
     pub d_addend: Option<Target<'a, E>>,
 }
 
@@ -182,23 +201,35 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
 
     #[inline(always)]
     fn prefetch<I: Isa>(&self, isa: I, i: usize) {
-        if self.dx.streams {
-            self.dy.prefetch_far(isa, i);
-            if let Some(x) = &self.x {
-                x.prefetch_far(isa, i);
-            }
+        // No more than two streams are foreseen.
+        if let Some(x) = &self.x {
+            let i = i + AHEAD.1 / size_of::<E>();
+            self.dy.prefetch(isa, i);
+            x.prefetch(isa, i);
         }
     }
 
     #[inline(always)]
     fn write<I: Isa>(&self, isa: I, i: usize, of: Gradients<E::V<I>>, len: Option<usize>) {
-        if let Some(d_addend) = &self.d_addend {
+        if G::LOOKS
+            && let Some(d_addend) = &self.d_addend
+        {
             match len {
                 None => d_addend.store(isa, i, of.dz),
                 Some(len) => d_addend.store_part(isa, i, of.dz, len),
             }
         }
         self.dx.write(isa, i, of.dx, len);
+    }
+
+    #[inline(always)]
+    fn write_pair<I: Isa>(&self, isa: I, i: usize, [first, second]: [Gradients<E::V<I>>; 2]) {
+        if G::LOOKS
+            && let Some(d_addend) = &self.d_addend
+        {
+            d_addend.store_pair(isa, i, first.dz, second.dz);
+        }
+        self.dx.write_pair(isa, i, first.dx, second.dx);
     }
 
     #[inline(always)]

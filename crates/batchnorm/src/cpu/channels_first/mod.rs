@@ -211,6 +211,7 @@ fn input_gradient<E: Element>(
     let shape = dy.shape();
     let x = batch.map(|(x, _)| Source::new(x.data()));
     let mask = dy.mask();
+    pass_on(gate, dy, d_addend.as_mut());
     let (dy, out) = (Source::new(dy.data()), output(shape, dx.data()));
     let to_addend = d_addend.as_mut().map(|d_addend| output(shape, d_addend.data()).to);
     let cut = cut::<E>(shape, 2);
@@ -221,7 +222,7 @@ fn input_gradient<E: Element>(
         let channels = 0..shape.channels();
         match Rectified::of_gate(gate, x) {
             None => {
-                let map = MapGradient { x, dy, gate: Plain, dx: out, d_addend: to_addend };
+                let map = MapGradient { x, dy, gate: Plain, dx: out, d_addend: None };
                 ways::map_channels(set, shape, cut, &map, channels, narrows, false);
             }
             Some(gate) => {
@@ -233,6 +234,13 @@ fn input_gradient<E: Element>(
     masked::clear(shape, mask, dx.data());
     if let Some(mut d_addend) = d_addend {
         masked::clear(shape, mask, d_addend.data());
+    }
+}
+
+/// Without a gate the addend's gradient is dy.
+fn pass_on<E: Element>(gate: Gate<'_, E>, dy: View<'_, E>, d_addend: Option<&mut ViewMut<'_, E>>) {
+    if let (Gate::None, Some(d_addend)) = (gate, d_addend) {
+        d_addend.data().copy_from_slice(dy.data());
     }
 }
 
@@ -323,6 +331,7 @@ fn backward<E: Element>(
     sums: &mut [GradientSums],
 ) {
     let shape = dy.shape();
+    pass_on(gate, dy, d_addend.as_mut());
     let (x, dy, dx) = (Source::new(x.data()), Source::new(dy.data()), output(shape, dx.data()));
     let d_addend = d_addend.as_mut().map(|d_addend| output(shape, d_addend.data()).to);
     // SAFETY: the ways give every channel to one thread.
@@ -332,7 +341,7 @@ fn backward<E: Element>(
     match Rectified::of_gate(gate, Some(x)) {
         None => {
             let fold = FoldGradients::new(coefficients, Some(x), dy, Plain, All);
-            let map = MapGradient { x: Some(x), dy, gate: Plain, dx, d_addend };
+            let map = MapGradient { x: Some(x), dy, gate: Plain, dx, d_addend: None };
             ways::fold_and_map(set, shape, cut, &pass, &fold, &map);
         }
         Some(gate) => {

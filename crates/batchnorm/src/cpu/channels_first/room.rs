@@ -155,14 +155,21 @@ pub struct Known<'a, P> {
 impl<P: Real + Lanes> Known<'_, P> {
     /// The same of the `len` columns from `start` on, of columns that are mapped.
     #[inline(always)]
-    pub fn run(self, start: usize, len: usize) -> Self {
-        Self {
-            fields: self.fields.map(
-                #[inline(always)]
-                |field| field.run(start, len),
-            ),
-            ..self
+    pub fn run(mut self, start: usize, len: usize) -> Self {
+        // Not `array::map`, which is not always inlined.
+        for field in &mut self.fields {
+            *field = field.run(start, len);
         }
+        self
+    }
+
+    /// The same of columns that are folded: it has no more than an affine map needs.
+    #[inline(always)]
+    pub fn run_affine(mut self, start: usize, len: usize) -> Self {
+        for field in &mut self.fields[..AFFINE] {
+            *field = field.run(start, len);
+        }
+        self
     }
 
     #[inline(always)]
@@ -204,6 +211,12 @@ pub struct Kept<'a> {
 }
 
 impl Kept<'_> {
+    /// The sums of the `len` columns from `start` on.
+    #[inline(always)]
+    pub fn run(&mut self, start: usize, len: usize) -> Kept<'_> {
+        Kept { sums: self.sums.run(start, len), products: self.products.run(start, len) }
+    }
+
     #[inline(always)]
     pub fn load<I: Isa>(&self, isa: I, i: usize, len: Option<usize>) -> Sums<I::F64> {
         Sums { sum: self.sums.load(isa, i, len), products: self.products.load(isa, i, len) }

@@ -17,6 +17,7 @@
 use std::ops::Range;
 
 use super::super::lanes::{Isa, LANES, Lanes, Wide};
+use super::super::memory::{Part, Run};
 use super::super::narrow::Narrow;
 use super::gates::Affine;
 use super::room::{Computed, Known};
@@ -74,8 +75,13 @@ pub trait Fold: Copy + Sync {
     /// The same, in vectors.
     type Constants<I: Isa>: Copy;
 
-    /// The same of the `len` elements from `start` on, which are element 0 and so on then.
-    fn run(self, start: usize, len: usize) -> Self;
+    /// The same of a part of the elements, which are element 0 and so on then.
+    fn part(self, part: impl Part) -> Self;
+    /// The same of the `len` elements from `start` on.
+    #[inline(always)]
+    fn run(self, start: usize, len: usize) -> Self {
+        self.part(Run { start, len })
+    }
     /// The channel's constants.
     fn constants<I: Isa>(&self, isa: I, channel: &Self::Channel) -> Self::Constants<I>;
     /// The constants of the columns from `i` on.
@@ -108,8 +114,8 @@ pub trait Fold: Copy + Sync {
     );
     /// Asks for the line of element `i`, which need not exist.
     fn prefetch<I: Isa>(&self, isa: I, i: usize);
-    /// The same into the second-level cache.
-    fn prefetch_far<I: Isa>(&self, isa: I, i: usize);
+    /// How many elements are `bytes` of all of its tensors.
+    fn ahead(&self, bytes: usize) -> usize;
 }
 
 /// Vectors of what maps compute in.
@@ -141,7 +147,9 @@ pub trait Map: Copy + Sync {
     fn prefetch<I: Isa>(&self, isa: I, i: usize);
     /// Writes them.
     fn write<I: Isa>(&self, isa: I, i: usize, values: Self::Values<I>, len: Option<usize>);
-    /// Both.
+    /// Writes those of two whole vectors, one after the other.
+    fn write_pair<I: Isa>(&self, isa: I, i: usize, values: [Self::Values<I>; 2]);
+    /// Computes and writes.
     #[inline(always)]
     fn step<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize, len: Option<usize>) {
         self.write(isa, i, self.values(isa, constants, i, len), len);

@@ -185,6 +185,7 @@ where
     M: Map<Element = F::Element>,
 {
     type Output = ();
+    const BF16: bool = M::Element::BF16;
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
@@ -317,6 +318,9 @@ pub fn fold_channels<F: Folded>(
 /// Elements that one call of a map takes, at least and at most: what is known of columns is laid out once a call.
 const MAPPED: (usize, usize) = (32 * 1024, 256 * 1024);
 
+/// Bytes of a row, at most, that is mapped whole: what is known of its columns stays near.
+const MAPPED_ROW: usize = 32 * 1024;
+
 /// So many calls for each thread, if there are as many elements.
 const CALLS: usize = 8;
 
@@ -329,6 +333,7 @@ struct MapUnit<'p, M: Map> {
 
 impl<M: Map> Job for MapUnit<'_, M> {
     type Output = ();
+    const BF16: bool = M::Element::BF16;
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
@@ -392,16 +397,19 @@ pub fn map_channels<M: Map>(
     let in_order =
         |units: usize, unit: usize| if backwards { backwards_by_parts(unit, units, parts) } else { unit };
     if cut.columns && shape.inner() < MIN_INNER {
-        let group = (COLUMNS_ROW / (shape.inner() * size_of::<M::Element>())).clamp(1, channels.len().max(1));
-        let width = group * shape.inner();
-        if group == shape.channels() {
-            let units = shape.len().div_ceil(mapped);
-            return for_each(cut.alone, units, |unit| {
-                let first = in_order(units, unit) * mapped;
-                let elements = first..(first + mapped).min(shape.len());
-                columns::map_on(set, map, shape.inner(), narrows, elements);
+        let (row, whole) = (shape.channels() * shape.inner(), channels.len() == shape.channels());
+        if whole && row * size_of::<M::Element>() <= MAPPED_ROW {
+            let rows = mapped.div_ceil(row);
+            let units = shape.outer().div_ceil(rows);
+            return columns::lay(map, shape.inner(), narrows, |laid| {
+                for_each(cut.alone, units, |unit| {
+                    let first = in_order(units, unit) * rows;
+                    columns::map_rows(set, map, &laid, first..(first + rows).min(shape.outer()));
+                });
             });
         }
+        let group = (COLUMNS_ROW / (shape.inner() * size_of::<M::Element>())).clamp(1, channels.len().max(1));
+        let width = group * shape.inner();
         let (in_row, rows) = (channels.len().div_ceil(group), mapped.div_ceil(width));
         let units = in_row * shape.outer().div_ceil(rows);
         return for_each(cut.alone, units, |unit| {

@@ -484,12 +484,6 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch_far<E>(self, address: *const E) {
-        // SAFETY: as above.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
-    }
-
-    #[inline(always)]
     fn fence(self) {
         // SAFETY: as above.
         unsafe { _mm_sfence() }

@@ -5,7 +5,7 @@ use crate::cpu::narrow::Narrow;
 use crate::scratch;
 
 macro_rules! half {
-    ($type:ty, $of:ident, $to:ident) => {
+    ($type:ty, $of:ident, $to:ident, $($more:tt)*) => {
         impl Lanes for $type {
             type Computed = f32;
             type V<I: Isa> = I::F32;
@@ -66,6 +66,8 @@ macro_rules! half {
                 unsafe { isa.stream_halves(to.cast(), isa.$to(v)) }
             }
 
+            $($more)*
+
             fn with_narrows<R>(len: usize, job: impl FnOnce(&mut [Narrow<f32>]) -> R) -> R {
                 scratch::with(len, Narrow::default(), job)
             }
@@ -73,5 +75,19 @@ macro_rules! half {
     };
 }
 
-half!(half::bf16, of_bf16, to_bf16);
-half!(half::f16, of_f16, to_f16);
+half! { half::bf16, of_bf16, to_bf16,
+    const BF16: bool = true;
+
+    #[inline(always)]
+    unsafe fn store_pair<I: Isa>(isa: I, to: *mut Self, first: I::F32, second: I::F32) {
+        // SAFETY: the caller's.
+        unsafe { isa.store_bf16_pair(to.cast(), first, second) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream_pair<I: Isa>(isa: I, to: *mut Self, first: I::F32, second: I::F32) {
+        // SAFETY: the caller's.
+        unsafe { isa.stream_bf16_pair(to.cast(), first, second) }
+    }
+}
+half! { half::f16, of_f16, to_f16, }

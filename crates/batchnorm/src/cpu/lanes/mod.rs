@@ -183,6 +183,32 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn of_bf16(self, v: Self::Halves) -> Self::F32;
     /// To the nearest, ties to even.
     fn to_bf16(self, v: Self::F32) -> Self::Halves;
+    /// Writes twice [`LANES`] numbers, rounded likewise.
+    ///
+    /// # Safety
+    ///
+    /// They can be written.
+    #[inline(always)]
+    unsafe fn store_bf16_pair(self, to: *mut u16, first: Self::F32, second: Self::F32) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.store_halves(to, self.to_bf16(first));
+            self.store_halves(to.add(LANES), self.to_bf16(second));
+        }
+    }
+    /// The same past the cache.
+    ///
+    /// # Safety
+    ///
+    /// They can be written, and `to` is a multiple of 64.
+    #[inline(always)]
+    unsafe fn stream_bf16_pair(self, to: *mut u16, first: Self::F32, second: Self::F32) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.stream_halves(to, self.to_bf16(first));
+            self.stream_halves(to.add(LANES), self.to_bf16(second));
+        }
+    }
     /// Exact.
     fn of_f16(self, v: Self::Halves) -> Self::F32;
     /// To the nearest, ties to even.
@@ -190,8 +216,6 @@ pub trait Isa: Copy + Send + Sync + 'static {
 
     /// Asks for the line at an address, which need not exist.
     fn prefetch<E>(self, address: *const E);
-    /// The same into the second-level cache.
-    fn prefetch_far<E>(self, address: *const E);
 
     /// After streaming stores, before another thread reads.
     fn fence(self);
@@ -203,6 +227,8 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     type Computed: Real + Lanes + Scratch;
     /// Vectors of it.
     type V<I: Isa>: Vector<Self::Computed>;
+    /// Whether it is bf16, for which AVX-512 has instructions of its own.
+    const BF16: bool = false;
 
     /// Numbers of the type that maps compute in are no others in these vectors.
     fn of_computed<I: Isa>(v: <Self::Computed as Lanes>::V<I>) -> Self::V<I>;
@@ -257,6 +283,34 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     ///
     /// They can be written, and `to` is a multiple of 64.
     unsafe fn stream<I: Isa>(isa: I, to: *mut Self, v: Self::V<I>);
+
+    /// Writes twice [`LANES`] elements.
+    ///
+    /// # Safety
+    ///
+    /// They can be written.
+    #[inline(always)]
+    unsafe fn store_pair<I: Isa>(isa: I, to: *mut Self, first: Self::V<I>, second: Self::V<I>) {
+        // SAFETY: the caller's.
+        unsafe {
+            Self::store(isa, to, first);
+            Self::store(isa, to.add(LANES), second);
+        }
+    }
+
+    /// The same past the cache.
+    ///
+    /// # Safety
+    ///
+    /// They can be written, and `to` is a multiple of 64.
+    #[inline(always)]
+    unsafe fn stream_pair<I: Isa>(isa: I, to: *mut Self, first: Self::V<I>, second: Self::V<I>) {
+        // SAFETY: the caller's.
+        unsafe {
+            Self::stream(isa, to, first);
+            Self::stream(isa, to.add(LANES), second);
+        }
+    }
 
     /// Calls `job` with room for `len` channels' coefficients, in memory that this thread keeps.
     fn with_narrows<R>(len: usize, job: impl FnOnce(&mut [Narrow<Self::Computed>]) -> R) -> R;

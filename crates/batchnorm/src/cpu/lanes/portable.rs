@@ -250,8 +250,5 @@ impl Isa for Portable {
     #[inline(always)]
     fn prefetch<E>(self, _: *const E) {}
     #[inline(always)]
-    fn prefetch_far<E>(self, _: *const E) {}
-
-    #[inline(always)]
     fn fence(self) {}
 }
