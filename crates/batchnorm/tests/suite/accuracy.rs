@@ -161,9 +161,11 @@ pub fn output_is_accurate_however_large_the_mean(kernels: &impl Kernels<f32>) {
                 let (found, expected) = (found.biased_variance(), expected.biased_variance());
                 // Far within the goal of 1e-6: an f64 mean of 1e6 is good to 1e-10 standard deviations, and so
                 // are the differences of block means that merging squares. Roundings to f32 have no sign in common:
-                // the root of n / 8 groups of rows divides what one is off by.
-                let bound = 1e-9 + near::<f32>(shape) / (shape.positions() as f64 / 8.0).sqrt();
-                assert!((found / expected - 1.0).abs() <= bound, "variance about {mean:e}, {shape}");
+                // the root of n / 8 groups of rows divides what one is off by. Squares are about a shift up to two deviations from
+                // the mean (beyond, they are added up again), so they are up to five times the M2 that is left of them.
+                let bound = 1e-9 + 5.0 * near::<f32>(shape) / (shape.positions() as f64 / 8.0).sqrt();
+                let off = (found / expected - 1.0).abs();
+                assert!(off <= bound, "variance about {mean:e}, {shape}: off by {off:e}, allowed {bound:e}");
             }
         }
     }

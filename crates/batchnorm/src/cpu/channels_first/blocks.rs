@@ -35,7 +35,7 @@ pub struct Block {
 const SHORT: (usize, usize) = (4 * 1024, 256 * 1024);
 
 /// The fewest rows of such a block, and elements.
-const FEWEST: (usize, usize) = (768, 32 * 1024);
+const FEWEST: (usize, usize) = (1536, 64 * 1024);
 
 impl Blocks {
     pub fn new(shape: Shape) -> Self {

@@ -79,7 +79,7 @@ impl<F: Folded> Job for Fold<'_, '_, F> {
         // Constant channels, and numbers that f32 does not hold. Each on its own: bits depend on no other channel.
         let mut any = false;
         for (j, c) in channels.clone().enumerate() {
-            let channel = fold.channel(c, &block);
+            let channel = fold.channel_about(known.centre_of(j * run), c, &block);
             let sums = sums_of(isa, &kept, columns, width, j * run, run);
             if F::NEAR && !fold.held(&channel, &sums, &block) {
                 (any, lost[j]) = (true, 1.0);

@@ -45,6 +45,11 @@ pub trait Folded: Fold {
     type Total: Copy + Default + Send + Sync + Scratch;
     /// What the fold needs to know of channel `channel` in a block.
     fn channel(&self, channel: usize, block: &Block) -> Self::Channel;
+    /// The same once more, of a channel whose elements are folded about `centre`.
+    #[inline(always)]
+    fn channel_about(&self, _centre: f64, channel: usize, block: &Block) -> Self::Channel {
+        self.channel(channel, block)
+    }
     /// What a channel's elements are folded about.
     fn centre(channel: &Self::Channel) -> f64;
     /// The coefficients that it needs to look at z, if it does.
@@ -191,6 +196,11 @@ impl<E: Element, K: Picks> Folded for FoldMoments<'_, E, K> {
             |i| self.x.at(i).to_f64(),
         );
         if Self::NEAR { E::Parameter::from_f64(shift).to_f64() } else { shift }
+    }
+
+    #[inline(always)]
+    fn channel_about(&self, shift: f64, _: usize, _: &Block) -> f64 {
+        shift
     }
 
     #[inline(always)]

@@ -172,6 +172,12 @@ impl<P: Real + Lanes> Known<'_, P> {
         self
     }
 
+    /// What column `i` is folded about.
+    #[inline(always)]
+    pub fn centre_of(&self, i: usize) -> f64 {
+        self.centre.at(i)
+    }
+
     #[inline(always)]
     pub fn centre<I: Isa>(&self, isa: I, i: usize, len: Option<usize>) -> I::F64 {
         load(isa, &self.centre, i, len)
