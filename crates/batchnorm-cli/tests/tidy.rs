@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that may contain `unsafe`, each block with a SAFETY comment.
-const UNSAFE: [&str; 11] = [
+const UNSAFE: [&str; 12] = [
     // Vector instructions, and the choice among them.
     "crates/batchnorm/src/cpu/dispatch.rs",
     "crates/batchnorm/src/cpu/lanes/avx2.rs",
@@ -19,6 +19,8 @@ const UNSAFE: [&str; 11] = [
     "crates/batchnorm/src/cpu/channels_first/mod.rs",
     "crates/batchnorm/src/cpu/channels_first/groups.rs",
     "crates/batchnorm/src/cpu/channels_first/ways.rs",
+    // Rows of which the first was checked for all.
+    "crates/batchnorm/src/cpu/channels_first/column_folds.rs",
 ];
 /// Files that may ask which processor this is.
 const PROCESSOR: [&str; 2] = ["crates/batchnorm/src/cpu/dispatch.rs", "crates/batchnorm/src/cpu/lanes/"];
