@@ -217,7 +217,8 @@ fn fold_columns<I: Isa, F: Folded>(
     }
 }
 
-/// Folds [`AT_ONCE`] rows of [`TILE`] vectors of columns, from column `i` on, in what maps compute in.
+/// Folds [`TILE`] vectors of columns, from column `i` on, in what maps compute in, and asks for lines: the first, if any, and how far
+/// from each other those of its rows are.
 #[inline(always)]
 fn fold_tile<I: Isa, F: Folded>(
     isa: I,
