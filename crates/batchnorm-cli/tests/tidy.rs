@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that may contain `unsafe`, each block with a SAFETY comment.
-const UNSAFE: [&str; 12] = [
+const UNSAFE: [&str; 13] = [
     // Vector instructions, and the choice among them.
     "crates/batchnorm/src/cpu/dispatch.rs",
     "crates/batchnorm/src/cpu/lanes/avx2.rs",
@@ -21,6 +21,7 @@ const UNSAFE: [&str; 12] = [
     "crates/batchnorm/src/cpu/channels_first/ways.rs",
     // Rows of which the first was checked for all.
     "crates/batchnorm/src/cpu/channels_first/column_folds.rs",
+    "crates/batchnorm/src/cpu/channels_first/columns.rs",
 ];
 /// Files that may ask which processor this is.
 const PROCESSOR: [&str; 2] = ["crates/batchnorm/src/cpu/dispatch.rs", "crates/batchnorm/src/cpu/lanes/"];

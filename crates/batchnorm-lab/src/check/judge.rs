@@ -9,8 +9,8 @@
 //!
 //! In half types f = u (16 + n): equal values, of which there are many, are rounded alike, so that n roundings may all have one sign
 //! (the reference's do, which adds up one value after the other). In these and in f32, columns (runs of less than 64 elements) are added
-//! up in f32 over eight rows: nine roundings of 2^-24, of squares that may be 5 times the variance. In what f32's y and dx inherit,
-//! the root of the number of groups of eight divides that, as roundings have no sign in common: f' in the place of f.
+//! up in f32 over at most sixteen rows, eight at a time: eleven roundings of 2^-24, of squares that may be 5 times the variance. In what
+//! f32's y and dx inherit, the root of the number of groups of sixteen divides that, as roundings have no sign in common: f' in the place of f.
 //!
 //! | quantity | error | bound |
 //! |---|---|---|
@@ -108,7 +108,7 @@ impl Judge {
     fn inherited(&self) -> f64 {
         match self.dtype {
             Dtype::F32 => {
-                let groups = (self.data.count() as f64 / 8.0).max(1.0);
+                let groups = (self.data.count() as f64 / 16.0).max(1.0);
                 self.folded() - self.near() * (1.0 - 1.0 / groups.sqrt())
             }
             Dtype::F64 | Dtype::Bf16 | Dtype::F16 => self.folded(),
@@ -123,7 +123,7 @@ impl Judge {
             Dtype::F32 => columns,
             Dtype::Bf16 | Dtype::F16 => true,
         };
-        if near { 5.0 * 9.0 / (1 << 24) as f64 } else { 0.0 }
+        if near { 5.0 * 11.0 / (1 << 24) as f64 } else { 0.0 }
     }
 
     /// 16 u r.

@@ -53,18 +53,6 @@ impl<'a, E: Lanes> Source<'a, E> {
         Self { data: unsafe { self.data.add(start) }, len, of: PhantomData }
     }
 
-    /// The first of `rows` rows of `width` elements, `stride` apart, all of which are there.
-    #[inline(always)]
-    fn first_row(self, start: usize, rows: usize, stride: usize, width: usize) -> Self {
-        let last = rows
-            .checked_sub(1)
-            .and_then(|more| more.checked_mul(stride))
-            .and_then(|more| more.checked_add(width));
-        assert!(start <= self.len && last.is_some_and(|all| all <= self.len - start));
-        // SAFETY: they are there.
-        Self { data: unsafe { self.data.add(start) }, len: width, of: PhantomData }
-    }
-
     /// The [`LANES`] elements from `i` on.
     #[inline(always)]
     pub fn load<I: Isa>(&self, isa: I, i: usize) -> E::V<I> {
@@ -122,7 +110,10 @@ pub fn load<I: Isa, E: Lanes>(isa: I, from: &Source<'_, E>, i: usize, len: Optio
 
 /// Which elements of each of its tensors a loop goes over.
 pub trait Part: Copy {
+    /// Those of a tensor that is read.
     fn of<E: Lanes>(self, tensor: Source<'_, E>) -> Source<'_, E>;
+    /// Those of a tensor that is written.
+    fn of_target<E: Lanes>(self, tensor: Target<'_, E>) -> Target<'_, E>;
     /// If it is a run, which one.
     #[inline(always)]
     fn as_run(self) -> Option<Run> {
@@ -144,6 +135,11 @@ impl Part for Run {
     }
 
     #[inline(always)]
+    fn of_target<E: Lanes>(self, tensor: Target<'_, E>) -> Target<'_, E> {
+        tensor.run(self.start, self.len)
+    }
+
+    #[inline(always)]
     fn as_run(self) -> Option<Run> {
         Some(self)
     }
@@ -158,10 +154,32 @@ pub struct FirstRow {
     pub width: usize,
 }
 
+impl FirstRow {
+    /// Stops unless all rows are among `len` elements.
+    #[inline(always)]
+    fn check(self, len: usize) {
+        let Self { start, rows, stride, width } = self;
+        let all = rows
+            .checked_sub(1)
+            .and_then(|more| more.checked_mul(stride))
+            .and_then(|more| more.checked_add(width));
+        assert!(start <= len && all.is_some_and(|all| all <= len - start));
+    }
+}
+
 impl Part for FirstRow {
     #[inline(always)]
     fn of<E: Lanes>(self, tensor: Source<'_, E>) -> Source<'_, E> {
-        tensor.first_row(self.start, self.rows, self.stride, self.width)
+        self.check(tensor.len);
+        // SAFETY: they are there.
+        Source { data: unsafe { tensor.data.add(self.start) }, len: self.width, of: PhantomData }
+    }
+
+    #[inline(always)]
+    fn of_target<E: Lanes>(self, tensor: Target<'_, E>) -> Target<'_, E> {
+        self.check(tensor.len);
+        // SAFETY: they are there.
+        Target { data: unsafe { tensor.data.add(self.start) }, len: self.width, of: PhantomData }
     }
 }
 
@@ -186,6 +204,12 @@ impl Part for NextRow {
     fn of<E: Lanes>(self, tensor: Source<'_, E>) -> Source<'_, E> {
         // SAFETY: who made it promises that it is there.
         Source { data: unsafe { tensor.data.add(self.stride) }, ..tensor }
+    }
+
+    #[inline(always)]
+    fn of_target<E: Lanes>(self, tensor: Target<'_, E>) -> Target<'_, E> {
+        // SAFETY: likewise.
+        Target { data: unsafe { tensor.data.add(self.stride) }, ..tensor }
     }
 }
 

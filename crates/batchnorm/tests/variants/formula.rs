@@ -30,7 +30,7 @@
 //! ```
 //!
 //! where u is that of the tensor's type in y and dx, and f64's in the sums, which are taken in f64 from x whatever the type. Columns
-//! (runs of less than 64 elements) of f32 are added up in f32 over eight rows, which is nine roundings more (`data::near`): of x's range in
+//! (runs of less than 64 elements) of f32 are added up in f32 over sixteen rows, which is eleven roundings more (`data::near`): of x's range in
 //! e(mu), of squares of up to 5 s^2 in e(var), of dz |xhat| in d gamma, of dz in d beta, and of these in dx.
 //! Normalization by groups is the exception: its sums may be taken over xhat as it is rounded to the tensor's type.
 

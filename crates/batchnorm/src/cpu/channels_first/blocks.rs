@@ -34,6 +34,9 @@ pub struct Block {
 /// Rows of the shortest runs that are folded together, and elements at least: many blocks, so that all threads have some.
 const SHORT: (usize, usize) = (4 * 1024, 256 * 1024);
 
+/// Rows from which on a tensor of the shortest runs is tall: it is folded by rows, all of their channels, and then mapped.
+pub const TALL: usize = 1025;
+
 /// The fewest rows of such a block, and elements.
 const FEWEST: (usize, usize) = (1536, 64 * 1024);
 
@@ -85,6 +88,12 @@ impl Block {
     #[inline(always)]
     pub fn outer(&self) -> usize {
         self.shape.outer()
+    }
+
+    /// Whether it is of a tall tensor of the shortest runs, which is folded by rows, all of their channels.
+    #[inline(always)]
+    pub fn is_tall(&self) -> bool {
+        self.shape.inner() < MIN_INNER && self.shape.outer() >= TALL
     }
 
     /// The elements of a row.

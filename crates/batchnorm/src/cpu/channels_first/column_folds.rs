@@ -11,11 +11,32 @@ use super::folds::Folded;
 use super::gates::Affine;
 use super::room::{self, Computed, FoldRoom, Kept, Known};
 use super::sweep::{Computing, Sums};
+use super::ways::CACHE;
 use crate::Real;
 use crate::scratch;
 
-/// Rows that are folded at once, at most: their sums are registers, which enter those of the block once for all.
-const AT_ONCE: usize = 8;
+/// Rows that are folded at once, at most: their sums are registers, which enter those of the block once for all. Every other row has
+/// sums of its own, so that each is of half as many numbers.
+const AT_ONCE: usize = 16;
+
+/// Bytes of the rows of a tall tensor that are folded at once, of all tensors that are read, if those fit the cache, and if they do not:
+/// tiles go from row to row, and what comes from memory comes faster the less they do.
+const NEAR: (usize, usize) = (16 << 10, 8 << 10);
+
+/// Rows that are folded at once. Bits depend on it, so it follows from what blocks follow from: not from the number of threads, nor, but
+/// for tall tensors, from that of the channels; nor from whether x is read.
+fn at_once<F: Folded>(block: &Block) -> usize {
+    if !block.is_tall() {
+        return AT_ONCE;
+    }
+    let row = block.row() * size_of::<F::Element>() * F::TENSORS;
+    // Fewer rows, of as many elements as are 8 bytes, are not worth an addition in f64.
+    let (near, least) = match block.outer() * row <= CACHE {
+        true => (NEAR.0, AT_ONCE / 2),
+        false => (NEAR.1, 8 / size_of::<F::Element>()),
+    };
+    (near / row).clamp(least, AT_ONCE)
+}
 
 /// Folds a block of a few channels into `totals`.
 pub fn fold<F: Folded>(
@@ -119,7 +140,7 @@ fn fold_rows<I: Isa, F: Folded>(
     let stride = joined * block.row();
     let asks = picked.is_none() && block.outer() * block.row() * size_of::<F::Element>() >= FAR;
     // Not known to the compiler, which would take rows together, load all of a tile first, and have no registers for it.
-    let at_once = std::hint::black_box(AT_ONCE);
+    let at_once = std::hint::black_box(at_once::<F>(block));
     let (mut row, end) = (0, picked.map_or(block.rows.len(), <[usize]>::len));
     while row < end {
         let (count, columns) = match (end - row) / joined {
@@ -127,7 +148,16 @@ fn fold_rows<I: Isa, F: Folded>(
             whole => (whole.min(at_once), columns),
         };
         let start = block.start(block.rows.start + row, first);
-        let of = Rows { start, stride, count, picked: picked.map(|picked| &picked[row..]), block, first, asks };
+        let of = Rows {
+            start,
+            stride,
+            count,
+            at_once,
+            picked: picked.map(|picked| &picked[row..]),
+            block,
+            first,
+            asks,
+        };
         fold_columns(isa, fold, &of, columns, known, kept, near);
         row += count * joined;
     }
@@ -139,6 +169,8 @@ struct Rows<'r> {
     start: usize,
     stride: usize,
     count: usize,
+    /// How many they are, but for the last ones of a block.
+    at_once: usize,
     /// Or which rows of the tensor they are, and of which channel they begin.
     picked: Option<&'r [usize]>,
     block: &'r Block,
@@ -161,9 +193,9 @@ impl Rows<'_> {
     #[inline(always)]
     fn ahead(&self, i: usize, columns: usize, least: usize) -> (Option<usize>, usize) {
         if columns == self.stride {
-            return (Some(self.start + i * AT_ONCE + least), TILE * LANES);
+            return (Some(self.start + i * self.at_once + least), TILE * LANES);
         }
-        let group = AT_ONCE * self.stride;
+        let group = self.at_once * self.stride;
         (Some(self.start + i + group * least.div_ceil(group)), self.stride)
     }
 }
@@ -173,7 +205,7 @@ const FAR: usize = 512 << 10;
 
 /// How far ahead, in bytes of all tensors together, which fit the first-level cache: while sums enter those of the block nothing is
 /// loaded, and what the processor asks for on its own ends.
-const AHEAD: usize = 16 << 10;
+const AHEAD: usize = 14 << 10;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -194,7 +226,7 @@ fn fold_columns<I: Isa, F: Folded>(
         let whole = rows.picked.is_none();
         while whole && i + TILE * LANES <= len {
             match rows.asks {
-                true => fold_tile(isa, fold, rows, i, known, kept, rows.ahead(i, len, fold.ahead(AHEAD))),
+                true => fold_tile(isa, fold, rows, i, known, kept, rows.ahead(i, len, fold.elements_of(AHEAD))),
                 false => fold_tile(isa, fold, rows, i, known, kept, (None, 0)),
             }
             i += TILE * LANES;
@@ -230,24 +262,34 @@ fn fold_tile<I: Isa, F: Folded>(
     ahead: (Option<usize>, usize),
 ) {
     let (known, mut kept) = (known.run_affine(i, TILE * LANES), kept.run(i, TILE * LANES));
-    let constants: [Affine<Computing<F::Element, I>>; TILE] = each(
+    let constants = each(
         #[inline(always)]
         |t| known.affine::<I, F::Element>(isa, t * LANES, None),
     );
-    let zero = F::Element::splat(isa, Real::ZERO);
-    let mut sums = [Sums { sum: zero, products: zero }; TILE];
+    let (mut even, mut odd) = ([nothing::<I, F>(isa); TILE], [nothing::<I, F>(isa); TILE]);
     let first = FirstRow { start: rows.start + i, rows: rows.count, stride: rows.stride, width: TILE * LANES };
     let mut of_row = fold.part(first);
     let (mut ahead, stride) = ahead;
-    for _ in 1..rows.count {
-        step_row(isa, fold, &of_row, &constants, &mut sums, ahead);
-        // SAFETY: there are so many rows, of which the first was made for all.
+    let mut left = rows.count;
+    loop {
+        step_row(isa, fold, &of_row, &constants, &mut even, ahead);
+        if left == 1 {
+            break;
+        }
+        // SAFETY: there is one more of so many rows, of which the first was made for all.
         of_row = of_row.part(unsafe { NextRow::new(rows.stride) });
         ahead = ahead.map(|ahead| ahead + stride);
+        step_row(isa, fold, &of_row, &constants, &mut odd, ahead);
+        if left == 2 {
+            break;
+        }
+        // SAFETY: likewise.
+        of_row = of_row.part(unsafe { NextRow::new(rows.stride) });
+        ahead = ahead.map(|ahead| ahead + stride);
+        left -= 2;
     }
-    step_row(isa, fold, &of_row, &constants, &mut sums, ahead);
-    for (t, near) in sums.into_iter().enumerate() {
-        kept.add(isa, t * LANES, widened::<I, F>(isa, near), None);
+    for (t, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+        kept.add(isa, t * LANES, widened::<I, F>(isa, even, odd), None);
     }
 }
 
@@ -283,18 +325,31 @@ fn fold_near<I: Isa, F: Folded>(
     kept: &mut Kept<'_>,
 ) {
     let constants = known.affine::<I, F::Element>(isa, i, len);
-    let zero = F::Element::splat(isa, Real::ZERO);
-    let mut sums = Sums { sum: zero, products: zero };
+    let mut sums = [nothing::<I, F>(isa); 2];
     for row in 0..rows.count {
         let of_row = fold.run(rows.start(row) + i, len.unwrap_or(LANES));
-        of_row.step_near(isa, &constants, &mut sums, 0, len);
+        of_row.step_near(isa, &constants, &mut sums[row % 2], 0, len);
     }
-    kept.add(isa, i, widened::<I, F>(isa, sums), len);
+    kept.add(isa, i, widened::<I, F>(isa, sums[0], sums[1]), len);
 }
 
 #[inline(always)]
-fn widened<I: Isa, F: Folded>(isa: I, sums: Sums<Computing<F::Element, I>>) -> Sums<I::F64> {
-    Sums { sum: F::Element::widen_lanes(isa, sums.sum), products: F::Element::widen_lanes(isa, sums.products) }
+fn nothing<I: Isa, F: Folded>(isa: I) -> Sums<Computing<F::Element, I>> {
+    let zero = F::Element::splat(isa, Real::ZERO);
+    Sums { sum: zero, products: zero }
+}
+
+/// The sums of every other row and of those between, together.
+#[inline(always)]
+fn widened<I: Isa, F: Folded>(
+    isa: I,
+    even: Sums<Computing<F::Element, I>>,
+    odd: Sums<Computing<F::Element, I>>,
+) -> Sums<I::F64> {
+    Sums {
+        sum: F::Element::widen_lanes(isa, even.sum + odd.sum),
+        products: F::Element::widen_lanes(isa, even.products + odd.products),
+    }
 }
 
 /// Folds a vector of columns, from column `i` on, in f64: a whole one, or one of `len`.
@@ -327,8 +382,13 @@ fn sums_of<I: Isa>(
     first: usize,
     run: usize,
 ) -> Sums<f64> {
-    if run == 1 && width == columns {
-        return kept.one(first);
+    if run == 1 {
+        let mut sums = kept.one(first);
+        for i in (first + width..columns).step_by(width) {
+            let more = kept.one(i);
+            sums = Sums { sum: sums.sum + more.sum, products: sums.products + more.products };
+        }
+        return sums;
     }
     let mut lanes = Sums::zero(isa);
     for first in (first..columns).step_by(width) {

@@ -4,24 +4,27 @@
 //!
 //! ```text
 //! for each group of channels:
-//!     for each 8 rows, for each 64 columns:    fold 8 x 64 elements into the sums of 64 columns, which are registers
+//!     for each 16 rows, for each 64 columns:   fold 16 x 64 elements into the sums of 64 columns, which are registers
 //!     for each channel:                        add up the sums of its columns; its coefficients, for each column
 //!     for each row, for each 16 columns:       map 16 elements
 //! ```
 //!
-//! So there are no parts of vectors but at the end of a row. A map goes through memory in one stream: what it knows of columns is
-//! in the first cache, and costs less than the second stream that reading it once for two rows would make.
+//! So there are no parts of vectors but at the end of a row.
 //!
 //! Deviations from this pseudo-code:
 //! 1. Rows that follow each other in memory and are narrower than [`FEWEST`] columns are folded as one row, as many as make whole
 //!    vectors: three channels use the vectors as well as sixty-four.
 //! 2. Rows that are mapped whole are mapped by vectors that go on from the end of a row into the next ([`map_rows`]): every line is
 //!    written once, as a whole, wherever rows begin. What is known of 64 columns, if rows are as narrow, stays in registers.
+//! 3. Rows that are near each other are mapped by tiles of a few rows and 64 columns ([`together`]): a vector of a gradient's map takes six
+//!    vectors of constants, which are read once for all rows. From memory rows come faster one after the other.
+//! 4. Of tall tensors with wide rows, fewer than 16 rows are folded at once, for the same reason.
 
 use std::ops::Range;
 
 use super::super::dispatch::{InstructionSet, Job, on};
 use super::super::lanes::{Isa, LANES, Lanes};
+use super::super::memory::{FirstRow, NextRow};
 use super::super::narrow::Narrow;
 use super::room::{self, Computed, Known, MapRoom};
 use super::sweep::Map;
@@ -54,6 +57,8 @@ pub struct Laid<'a, P> {
     row: usize,
     /// The column that it begins with.
     first: usize,
+    /// Rows that are mapped together.
+    together: usize,
     /// After so many everything begins again. A vector more is there, so that one may begin at the last.
     period: usize,
 }
@@ -66,27 +71,31 @@ impl<P: Real + Lanes> Laid<'_, P> {
     }
 }
 
-/// Lays out what is known of all channels, whose runs are `run` long.
+/// Lays out what is known of all channels.
 pub fn lay<M: Map, R>(
     map: &M,
-    run: usize,
+    shape: Shape,
     narrows: &[Narrow<Computed<M::Element>>],
     then: impl FnOnce(Laid<'_, Computed<M::Element>>) -> R,
 ) -> R {
+    let run = shape.inner();
     let row = narrows.len() * run;
     let period = period(row, LINE / size_of::<M::Element>());
     // It begins with what the first whole vector needs, and so at a line, as the vector does.
     let first = map.until_line(0, row) % row;
     room::to_map(period + LANES, |mut room| {
-        for (j, narrow) in narrows.iter().enumerate() {
-            let start = (j * run + row - first) % row;
-            room.open(start..(start + run).min(row), narrow, M::FIELDS);
-            if start + run > row {
-                room.open(0..start + run - row, narrow, M::FIELDS);
+        let mut start = (row - first) % row;
+        for narrow in narrows {
+            let end = start + run;
+            room.open(start..end.min(row), narrow, M::FIELDS);
+            start = end;
+            if end >= row {
+                start = end - row;
+                room.open(0..start, narrow, M::FIELDS);
             }
         }
         room.repeat(row, M::FIELDS);
-        then(Laid { known: room.known(), row, first, period })
+        then(Laid { known: room.known(), row, first, together: together(map, shape), period })
     })
 }
 
@@ -165,7 +174,9 @@ impl<M: Map> Job for MapRows<'_, M> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { map, laid: &Laid { known, row, period, .. }, elements } = self;
+        let Self { map, laid: &Laid { known, row, period, together, .. }, elements } = self;
+        // A copy, which no store can change: it stays in registers.
+        let map = &{ *map };
         let head = map.until_line(elements.start, row).min(elements.len());
         if head > 0 {
             map_part(isa, map, elements.start, head, known.run(self.laid.at(0), head));
@@ -173,6 +184,9 @@ impl<M: Map> Job for MapRows<'_, M> {
         let (mut i, mut column) = (elements.start + head, self.laid.at(head % row));
         if period == TILE * LANES && column == 0 {
             i = map_tiles(isa, map, &known, i..elements.end);
+        }
+        if column == 0 {
+            i = map_together(isa, map, &known, (together, row), i..elements.end);
         }
         while i + LANES <= elements.end {
             let vectors = (period - column).div_ceil(LANES).min((elements.end - i) / LANES);
@@ -196,20 +210,101 @@ fn map_tiles<I: Isa, M: Map>(
     known: &Known<'_, Computed<M::Element>>,
     elements: Range<usize>,
 ) -> usize {
-    let known = known.run(0, TILE * LANES);
-    let constants: [M::Constants<I>; TILE] = each(
-        #[inline(always)]
-        |t| constants(isa, map, &known, t * LANES, None),
-    );
+    let rows = elements.len() / (TILE * LANES);
+    if rows > 0 {
+        let first = FirstRow { start: elements.start, rows, stride: TILE * LANES, width: TILE * LANES };
+        // What comes from the caches is foreseen, as it is read in order.
+        map_tile(isa, map, known, 0, first, map.streams());
+    }
+    elements.start + rows * TILE * LANES
+}
+
+/// Maps a few rows at once, if they lie near each other, as many times as there are so many, and returns where the rest begins.
+#[inline(always)]
+fn map_together<I: Isa, M: Map>(
+    isa: I,
+    map: &M,
+    known: &Known<'_, Computed<M::Element>>,
+    (rows, row): (usize, usize),
+    elements: Range<usize>,
+) -> usize {
     let mut i = elements.start;
-    while i + TILE * LANES <= elements.end {
-        let map = map.run(i, TILE * LANES);
-        map_pair(isa, &map, [&constants[0], &constants[1]], 0);
-        map_pair(isa, &map, [&constants[2], &constants[3]], 2 * LANES);
-        i += TILE * LANES;
+    // Not known to the compiler, which would take some together.
+    let rows = std::hint::black_box(rows);
+    while rows > 1 && i + rows * row <= elements.end {
+        let mut column = 0;
+        while column + TILE * LANES <= row {
+            let first = FirstRow { start: i + column, rows, stride: row, width: TILE * LANES };
+            map_tile(isa, map, known, column, first, true);
+            column += TILE * LANES;
+        }
+        if column < row {
+            let (known, len) = (known.run(column, row - column), row - column);
+            for r in 0..rows {
+                map_lines(isa, &map.run(i + r * row + column, len), &known, len);
+            }
+        }
+        i += rows * row;
     }
     i
 }
+
+/// Maps [`TILE`] vectors of columns, from column `i` on, of some rows, and asks for lines ahead, if so.
+#[inline(always)]
+fn map_tile<I: Isa, M: Map>(
+    isa: I,
+    map: &M,
+    known: &Known<'_, Computed<M::Element>>,
+    i: usize,
+    first: FirstRow,
+    asks: bool,
+) {
+    let known = known.run(i, TILE * LANES);
+    let constants = each(
+        #[inline(always)]
+        |t| constants(isa, map, &known, t * LANES, None),
+    );
+    let mut of_row = map.part(first);
+    let mut left = first.rows;
+    loop {
+        map_pair(isa, &of_row, [&constants[0], &constants[1]], 0);
+        map_pair(isa, &of_row, [&constants[2], &constants[3]], 2 * LANES);
+        if asks {
+            for i in (0..TILE * LANES).step_by(LINE / size_of::<M::Element>()) {
+                of_row.prefetch(isa, i);
+            }
+        }
+        left -= 1;
+        if left == 0 {
+            break;
+        }
+        // SAFETY: there is one more of so many rows, of which the first was made for all.
+        of_row = of_row.part(unsafe { NextRow::new(first.stride) });
+    }
+}
+
+/// Rows that are mapped together: what is known of a tile of columns is read once for all of them, so that there is more to do for each
+/// vector than to read that. From memory, rows come faster one after the other.
+fn together<M: Map>(map: &M, shape: Shape) -> usize {
+    let row = shape.channels() * shape.inner();
+    // All rows begin at lines, if one does, and are whole vectors.
+    if !row.is_multiple_of(LANES.max(LINE / size_of::<M::Element>())) {
+        return 1;
+    }
+    let most = match shape.len() * size_of::<M::Element>() {
+        ..NEAR => 8,
+        NEAR..FAR => 4,
+        _ => 1,
+    };
+    (map.elements_of(TOGETHER) / row).min(most)
+}
+
+/// Bytes of rows that are mapped together, at most, of all tensors that are read.
+const TOGETHER: usize = 8 << 10;
+
+/// Bytes of a tensor from which on it is not in the cache as a whole any more, and from which on little of it is.
+const NEAR: usize = 8 << 20;
+const FAR: usize = 32 << 20;
 
 /// Maps two vectors. Both are read before one is written: a load waits for a store that is as far from the beginning of its page.
 #[inline(always)]
@@ -219,15 +314,11 @@ fn map_pair<I: Isa, M: Map>(isa: I, map: &M, of: [&M::Constants<I>; 2], i: usize
     map.write_pair(isa, i, [first, second]);
 }
 
-/// `of(0)`, `of(1)` and so on.
+/// `of` each vector of a tile. Not by a loop, nor by `array::from_fn`: neither is always unrolled, and then what is for registers is in
+/// memory.
 #[inline(always)]
-pub fn each<T: Copy, const N: usize>(of: impl Fn(usize) -> T) -> [T; N] {
-    // Not `array::from_fn`, which is not always inlined.
-    let mut all = [of(0); N];
-    for (i, value) in all.iter_mut().enumerate().skip(1) {
-        *value = of(i);
-    }
-    all
+pub fn each<T>(of: impl Fn(usize) -> T) -> [T; TILE] {
+    [of(0), of(1), of(2), of(3)]
 }
 
 #[inline(always)]
@@ -263,7 +354,7 @@ fn map_lines<I: Isa, M: Map>(isa: I, map: &M, known: &Known<'_, Computed<M::Elem
     while i + TILE * LANES <= len {
         // Checked once for a tile.
         let (of_tile, known) = (map.run(i, TILE * LANES), known.run(i, TILE * LANES));
-        let constants: [M::Constants<I>; TILE] = each(
+        let constants = each(
             #[inline(always)]
             |t| constants(isa, map, &known, t * LANES, None),
         );

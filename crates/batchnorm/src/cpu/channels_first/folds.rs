@@ -14,10 +14,11 @@
 //! Deviation from this pseudo-code:
 //! 1. Where the shift lies many deviations from the mean, the difference cancels: then the block is folded once more, about
 //!    its mean. Outliers in first place cost a second read from the cache, and no digits; nor do some whose squares overflow.
-//! 2. f32 and half types are added up in f32 over the few rows that columns take at once, about a shift (or mean) that f32 holds: off
-//!    by at most nine roundings of 2^-24, of either sign. What f32 cannot hold, squares of 1e-25 or of 1e25, shows in the sums:
-//!    then the columns are folded once more, in f64, for the channels that it shows in. dz is not added up about a shift of its
-//!    own: where one dy is large and the others are not, that would cost what it gains where all are alike.
+//! 2. f32 and half types are added up in f32 over the few rows that columns take at once, about a shift (or mean) that f32 holds: sums
+//!    are off by at most nine roundings of 2^-24 (a difference, seven additions, one of both halves), squares by eleven, of either
+//!    sign. What f32 cannot hold, squares of 1e-25 or of 1e25, shows in the sums: then the columns are folded once more, in f64, for
+//!    the channels that it shows in. dz is not added up about a shift of its own: where one dy is large and the others are not, that
+//!    would cost what it gains where all are alike.
 //! 3. `sum` grows by a product with 1, which is exact: additions are what these loops wait for, and multipliers are idle.
 
 use super::super::lanes::{Isa, Vector, Wide};
@@ -109,6 +110,7 @@ impl<E: Element, K: Picks> Fold for FoldMoments<'_, E, K> {
     type Element = E;
     type Channel = f64;
     type Constants<I: Isa> = MomentsConstants<I::F64>;
+    const TENSORS: usize = 1;
 
     #[inline(always)]
     fn part(self, part: impl Part) -> Self {
@@ -169,7 +171,7 @@ impl<E: Element, K: Picks> Fold for FoldMoments<'_, E, K> {
     }
 
     #[inline(always)]
-    fn ahead(&self, bytes: usize) -> usize {
+    fn elements_of(&self, bytes: usize) -> usize {
         bytes / size_of::<E>()
     }
 }
@@ -298,6 +300,7 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
     type Element = E;
     type Channel = GradientChannel<E::Parameter>;
     type Constants<I: Isa> = GradientConstants<E::V<I>, I::F64>;
+    const TENSORS: usize = 2;
 
     #[inline(always)]
     fn part(self, part: impl Part) -> Self {
@@ -402,7 +405,7 @@ impl<E: Element, G: Opening<E>, K: Picks> Fold for FoldGradients<'_, E, G, K> {
     }
 
     #[inline(always)]
-    fn ahead(&self, bytes: usize) -> usize {
+    fn elements_of(&self, bytes: usize) -> usize {
         let tensors = if self.x.is_some() { 2 } else { 1 };
         bytes / (tensors * size_of::<E>())
     }

@@ -1,7 +1,7 @@
 //! What maps do after the affine map, and what gradients pass before anything else: on vectors.
 
 use super::super::lanes::{Isa, Vector};
-use super::super::memory::{Part, Run, Source, load};
+use super::super::memory::{Part, Source, load};
 use crate::{Element, Epilogue, Gate, Real, View};
 
 /// One channel's coefficients of `z = scale (x - mean) + beta`, in vectors.
@@ -40,8 +40,8 @@ impl<V> Affine<V> {
 
 /// The end of a forward map: an [`Epilogue`].
 pub trait End<E: Element>: Copy + Sync {
-    /// The same of the `len` elements from `start` on.
-    fn run(self, start: usize, len: usize) -> Self;
+    /// The same of a part of the elements.
+    fn part(self, part: impl Part) -> Self;
     /// y from the z of the elements from `i` on, of which there are [`LANES`](super::super::lanes::LANES), or `Some(len)`.
     fn apply<I: Isa>(&self, isa: I, z: E::V<I>, i: usize, len: Option<usize>) -> E::V<I>;
 }
@@ -56,11 +56,6 @@ pub trait Opening<E: Element>: Copy + Sync {
     fn input<I: Isa>(&self, isa: I, x: E::V<I>) -> E::V<I>;
     /// The same of a part of the elements.
     fn part(self, part: impl Part) -> Self;
-    /// The same of the `len` elements from `start` on.
-    #[inline(always)]
-    fn run(self, start: usize, len: usize) -> Self {
-        self.part(Run { start, len })
-    }
     /// dz from dy, and from what is read as x where it is, at the elements from `i` on.
     fn apply<I: Isa>(
         &self,
@@ -79,7 +74,7 @@ pub struct Plain;
 
 impl<E: Element> End<E> for Plain {
     #[inline(always)]
-    fn run(self, _: usize, _: usize) -> Self {
+    fn part(self, _: impl Part) -> Self {
         self
     }
 
@@ -201,8 +196,8 @@ impl<'a, E: Element> Rectified<'a, E> {
 
 impl<E: Element> End<E> for Rectified<'_, E> {
     #[inline(always)]
-    fn run(self, start: usize, len: usize) -> Self {
-        self.on(Run { start, len })
+    fn part(self, part: impl Part) -> Self {
+        self.on(part)
     }
 
     #[inline(always)]

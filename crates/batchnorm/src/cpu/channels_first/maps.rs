@@ -9,7 +9,7 @@
 //! 1. With fixed statistics mean_dy, slope and rest are zero and x is not read: dx = scale dz.
 
 use super::super::lanes::{Isa, Vector};
-use super::super::memory::{Source, Target, load};
+use super::super::memory::{Part, Source, Target, load};
 use super::super::narrow::FIELDS;
 use super::gates::{Affine, End, Opening};
 use super::room::AFFINE;
@@ -32,8 +32,8 @@ pub struct Output<'a, E> {
 
 impl<E: Element> Output<'_, E> {
     #[inline(always)]
-    fn run(self, start: usize, len: usize) -> Self {
-        Self { to: self.to.run(start, len), ..self }
+    fn part(self, part: impl Part) -> Self {
+        Self { to: part.of_target(self.to), ..self }
     }
 
     #[inline(always)]
@@ -82,9 +82,8 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     const FIELDS: usize = AFFINE;
 
     #[inline(always)]
-    fn run(self, start: usize, len: usize) -> Self {
-        let (x, end, y) = (self.x.run(start, len), self.end.run(start, len), self.y.run(start, len));
-        Self { x, end, y }
+    fn part(self, part: impl Part) -> Self {
+        Self { x: part.of(self.x), end: self.end.part(part), y: self.y.part(part) }
     }
 
     #[inline(always)]
@@ -99,9 +98,12 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
 
     #[inline(always)]
     fn prefetch<I: Isa>(&self, isa: I, i: usize) {
-        if self.y.streams {
-            self.x.prefetch(isa, i + AHEAD.0 / size_of::<E>());
-        }
+        self.x.prefetch(isa, i + AHEAD.0 / size_of::<E>());
+    }
+
+    #[inline(always)]
+    fn elements_of(&self, bytes: usize) -> usize {
+        bytes / size_of::<E>()
     }
 
     #[inline(always)]
@@ -112,6 +114,11 @@ impl<E: Element, A: End<E>> Map for MapNormalize<'_, E, A> {
     #[inline(always)]
     fn write_pair<I: Isa>(&self, isa: I, i: usize, [first, second]: [E::V<I>; 2]) {
         self.y.write_pair(isa, i, first, second);
+    }
+
+    #[inline(always)]
+    fn streams(&self) -> bool {
+        self.y.streams
     }
 
     #[inline(always)]
@@ -159,13 +166,13 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
     const FIELDS: usize = FIELDS;
 
     #[inline(always)]
-    fn run(self, start: usize, len: usize) -> Self {
+    fn part(self, part: impl Part) -> Self {
         Self {
-            x: self.x.map(|x| x.run(start, len)),
-            dy: self.dy.run(start, len),
-            gate: self.gate.run(start, len),
-            dx: self.dx.run(start, len),
-            d_addend: self.d_addend.map(|d_addend| d_addend.run(start, len)),
+            x: self.x.map(|x| part.of(x)),
+            dy: part.of(self.dy),
+            gate: self.gate.part(part),
+            dx: self.dx.part(part),
+            d_addend: self.d_addend.map(|d_addend| part.of_target(d_addend)),
         }
     }
 
@@ -210,6 +217,12 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
     }
 
     #[inline(always)]
+    fn elements_of(&self, bytes: usize) -> usize {
+        let tensors = if self.x.is_some() { 2 } else { 1 };
+        bytes / (tensors * size_of::<E>())
+    }
+
+    #[inline(always)]
     fn write<I: Isa>(&self, isa: I, i: usize, of: Gradients<E::V<I>>, len: Option<usize>) {
         if G::LOOKS
             && let Some(d_addend) = &self.d_addend
@@ -230,6 +243,11 @@ impl<E: Element, G: Opening<E>> Map for MapGradient<'_, E, G> {
             d_addend.store_pair(isa, i, first.dz, second.dz);
         }
         self.dx.write_pair(isa, i, first.dx, second.dx);
+    }
+
+    #[inline(always)]
+    fn streams(&self) -> bool {
+        self.dx.streams
     }
 
     #[inline(always)]

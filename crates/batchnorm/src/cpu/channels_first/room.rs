@@ -123,8 +123,8 @@ impl<P: Real + Lanes> MapRoom<'_, P> {
 
 #[inline(always)]
 fn fill<P: Real>(values: &mut [P], width: usize, columns: Range<usize>, narrow: &Narrow<P>, fields: usize) {
-    for (field, value) in narrow.fields().into_iter().enumerate().take(fields) {
-        spread(&mut values[field * width + columns.start..field * width + columns.end], value);
+    for (of_field, value) in values.chunks_exact_mut(width).zip(narrow.fields()).take(fields) {
+        spread(&mut of_field[columns.clone()], value);
     }
 }
 
@@ -132,6 +132,7 @@ fn fill<P: Real>(values: &mut [P], width: usize, columns: Range<usize>, narrow: 
 #[inline(always)]
 fn spread<T: Copy>(columns: &mut [T], value: T) {
     match columns {
+        [] => {}
         [column] => *column = value,
         columns => columns.fill(value),
     }

@@ -101,6 +101,8 @@ pub trait Fold: Copy + Sync {
         i: usize,
         len: Option<usize>,
     );
+    /// Tensors that it reads, at most.
+    const TENSORS: usize;
     /// Whether the elements of a few rows are added up in what maps compute in, before their sums enter those in f64.
     const NEAR: bool = size_of::<Self::Element>() < size_of::<f64>();
     /// Such a step, about the mean of `constants`.
@@ -115,7 +117,7 @@ pub trait Fold: Copy + Sync {
     /// Asks for the line of element `i`, which need not exist.
     fn prefetch<I: Isa>(&self, isa: I, i: usize);
     /// How many elements are `bytes` of all of its tensors.
-    fn ahead(&self, bytes: usize) -> usize;
+    fn elements_of(&self, bytes: usize) -> usize;
 }
 
 /// Vectors of what maps compute in.
@@ -131,8 +133,13 @@ pub trait Map: Copy + Sync {
     /// The fields of a [`Narrow`] that it needs: the first so many.
     const FIELDS: usize;
 
-    /// The same of the `len` elements from `start` on, which are element 0 and so on then.
-    fn run(self, start: usize, len: usize) -> Self;
+    /// The same of a part of the elements, which are element 0 and so on then.
+    fn part(self, part: impl Part) -> Self;
+    /// The same of the `len` elements from `start` on.
+    #[inline(always)]
+    fn run(self, start: usize, len: usize) -> Self {
+        self.part(Run { start, len })
+    }
     /// Constants, of the [`Narrow::fields`] by their index.
     fn constants<I: Isa>(&self, field: impl Fn(usize) -> <Self::Element as Lanes>::V<I>) -> Self::Constants<I>;
     /// What the elements from `i` on are mapped to: [`LANES`], or `Some(len)`.
@@ -143,7 +150,9 @@ pub trait Map: Copy + Sync {
         i: usize,
         len: Option<usize>,
     ) -> Self::Values<I>;
-    /// Asks for the lines of the elements from `i` on, where so much is written that they come from memory.
+    /// How many elements are `bytes` of all tensors that it reads.
+    fn elements_of(&self, bytes: usize) -> usize;
+    /// Asks for lines some way ahead of the elements from `i` on.
     fn prefetch<I: Isa>(&self, isa: I, i: usize);
     /// Writes them.
     fn write<I: Isa>(&self, isa: I, i: usize, values: Self::Values<I>, len: Option<usize>);
@@ -154,6 +163,8 @@ pub trait Map: Copy + Sync {
     fn step<I: Isa>(&self, isa: I, constants: &Self::Constants<I>, i: usize, len: Option<usize>) {
         self.write(isa, i, self.values(isa, constants, i, len), len);
     }
+    /// Whether it writes past the cache.
+    fn streams(&self) -> bool;
     /// Whether whole vectors of runs of `len` elements may begin anywhere.
     fn anywhere(&self, len: usize) -> bool;
     /// If not, how many of the `len` elements from `i` on are mapped before the first whole vector.

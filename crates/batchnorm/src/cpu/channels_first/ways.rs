@@ -16,7 +16,7 @@ use super::super::dispatch::{InstructionSet, Job, on};
 use super::super::lanes::{Isa, LANES, Lanes};
 use super::super::memory::PerChannel;
 use super::super::narrow::Narrow;
-use super::blocks::Blocks;
+use super::blocks::{Blocks, TALL};
 use super::folds::Folded;
 use super::groups::{self, MOST};
 use super::room::Computed;
@@ -59,9 +59,6 @@ const FEWEST_COLUMNS: usize = columns::FEWEST;
 
 /// Runs from this length on are folded one by one.
 pub const LONG: usize = 64;
-
-/// Rows from which on a tensor of the shortest runs is tall: it is folded by rows, all of their channels, and then mapped.
-const TALL: usize = 1025;
 
 /// Bytes of a group: what of it is read stays in the cache until it is mapped. One thread alone has more of the cache.
 const GROUP: (usize, usize) = (3 << 20, 3 << 19);
@@ -310,7 +307,7 @@ pub fn fold_channels<F: Folded>(
         });
         for channel in 0..width {
             let of_channel = (0..per_channel).map(|block| totals[block * width + channel]);
-            keep(channels.start + channel, of_channel.fold(F::Total::default(), F::merge));
+            keep(channels.start + channel, of_channel.reduce(F::merge).unwrap_or_default());
         }
     });
 }
@@ -401,7 +398,7 @@ pub fn map_channels<M: Map>(
         if whole && row * size_of::<M::Element>() <= MAPPED_ROW {
             let rows = mapped.div_ceil(row);
             let units = shape.outer().div_ceil(rows);
-            return columns::lay(map, shape.inner(), narrows, |laid| {
+            return columns::lay(map, shape, narrows, |laid| {
                 for_each(cut.alone, units, |unit| {
                     let first = in_order(units, unit) * rows;
                     columns::map_rows(set, map, &laid, first..(first + rows).min(shape.outer()));
