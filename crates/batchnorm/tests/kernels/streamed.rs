@@ -72,3 +72,17 @@ fn every_instruction_set_streams_right() {
     check::<f64>((400, 33, 200), &[Then::AddRelu], &sets());
     check::<f32>((500, 701, 7), &[Then::AddRelu], &sets());
 }
+
+/// More than the caches hold, in rows so wide that only a few are folded at once.
+#[test]
+fn tall_tensors_of_wide_rows_are_right_and_the_same_for_any_threads() {
+    for then in [Then::Nothing, Then::AddRelu] {
+        let tensors = Tensors::<f32>::normal((4211, 1040, 1), 8);
+        let alone = pool(1).install(|| tensors.through(&best(), then));
+        if then == Then::Nothing {
+            judge::agree(&tensors, &alone, &tensors.through(&Reference, then));
+        }
+        let several = pool(3).install(|| tensors.through(&best(), then));
+        several.assert_same(&alone, &|| format!("{}, {then:?}", tensors.shape));
+    }
+}
