@@ -4,7 +4,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::FileError;
+
+/// So many bytes are handed to the system at once.
+const BUFFER: usize = 1 << 18;
 
 /// Writes a file under a temporary name in the same folder, waits until it is on the disk, and renames it.
 ///
@@ -24,12 +29,31 @@ use crate::FileError;
 ///
 /// If the folder does not exist or cannot be written to, the disk is full, or `path` is a folder.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    replace(path, bytes).map_err(|source| FileError::Write { path: path.to_owned(), source })
+    write_with(path, |out| {
+        out.write_all(bytes).map_err(|source| FileError::Write { path: path.to_owned(), source })
+    })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // The parent of a bare name is the empty path, which no system call takes.
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+/// As [`write()`], for contents that are made while they are written: nothing appears under the name if `fill` fails.
+///
+/// # Errors
+///
+/// As [`write()`], and what `fill` returns.
+pub fn write_with<E: From<FileError>>(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
+    let failed = |source| E::from(FileError::Write { path: path.to_owned(), source });
+    let file = temporary(path).map_err(failed)?;
+    let mut out = io::BufWriter::with_capacity(BUFFER, file);
+    fill(&mut out)?;
+    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    appear(file, path).map_err(failed)
+}
+
+/// A file without a lasting name, in the folder of `path`.
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
@@ -37,15 +61,22 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // Readable as any other file, not by its owner alone as a secret would be; the umask still applies.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    builder.tempfile_in(folder)
+}
+
+fn appear(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     // The new name is on the disk once its folder is. Some file systems cannot be asked for that; the file is whole
     // all the same.
     #[cfg(unix)]
-    let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    let _ = fs::File::open(folder_of(path)).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// The parent of a bare name is the empty path, which no system call takes.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

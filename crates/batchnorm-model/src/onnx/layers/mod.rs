@@ -1,0 +1,9 @@
+//! The batch-norm layers of a model, in all forms that the operator has had; and what its constants are.
+
+mod batch_normalization;
+mod constant;
+mod scope;
+
+pub use batch_normalization::{BatchNormalization, Mode, Parameter, find};
+pub use constant::Constant;
+pub use scope::{Home, Scope};
