@@ -129,7 +129,7 @@ fn no_difference_is_beyond_the_bound() {
 fn the_bound_of_a_small_map_is_not_beyond_what_occurs_by_much() {
     for terms in [1, 2, 4, 8] {
         for (what, part) in [("after", largest_part(terms, after)), ("before", largest_part(terms, before))] {
-            assert!(part > 0.01, "{terms} terms, {what}: the largest difference is {part:e} of the bound");
+            assert!(part > 0.05, "{terms} terms, {what}: the largest difference is {part:e} of the bound");
         }
     }
 }
