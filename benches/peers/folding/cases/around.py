@@ -26,6 +26,26 @@ def matmul_reshape_transpose(graph):
     graph.output(graph.batch_norm(y, 6))
 
 
+def rows_reshape_transpose(graph, shape, perm):
+    """A product of [24,5] and [5,6], seen as images."""
+    x = graph.input(24, 5, batch=None)
+    y = graph.node("MatMul", [x, graph.constant(graph.weight_values(5, 6, fan_in=5))])
+    y = graph.node("Reshape", [y, graph.constant(numpy.array(shape))])
+    graph.output(graph.batch_norm(graph.node("Transpose", [y], perm=perm), 6))
+
+
+@case(10, FOLD)
+def matmul_of_rows_reshape_transpose(graph):
+    """[N H W,C] to [N,H,W,C] to [N,C,H,W]: columns are channels."""
+    rows_reshape_transpose(graph, [2, 4, 3, 6], [0, 3, 1, 2])
+
+
+@case(10, REFUSE)
+def matmul_of_rows_reshape_transpose_rows(graph):
+    """[N H W,C] to [N,H,W,C] to [N,H,C,W]: axis 1 is rows, and H = C."""
+    rows_reshape_transpose(graph, [2, 6, 2, 6], [0, 1, 3, 2])
+
+
 @case(10, REFUSE)
 def matmul_transpose_of_other_axes(graph):
     """[N,L,C] to [L,N,C] to [L,C,N], whose axis 1 is C, then [C,L,N]: axis 1 is L in the end, and L = C."""

@@ -66,7 +66,7 @@ def gamma_zero(graph):
 
 @case(24, REFUSE)
 def overflow_f32(graph):
-    """Outputs are finite, for inputs are small; the folded weight 1e30 * 3e10 is not."""
+    """Outputs are finite, for inputs are small; the folded weight 1e30 * 1e12 is not."""
     x = graph.node("Mul", [graph.input(4, 7, 7), graph.constant(1e-30)])
     y = graph.conv(x, 4, 6, weight=graph.constant(1e30 * graph.normal(6, 4, 3, 3)))
     graph.output(graph.batch_norm(y, 6, gamma=1e12 * graph.gamma_values(6), mean=[0.0] * 6))
