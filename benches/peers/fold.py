@@ -2,6 +2,7 @@
 
     python benches/peers/fold.py
     python benches/peers/fold.py --batchnorm target/release/batchnorm --markdown
+    python benches/peers/fold.py --models densenet121.onnx resnet50.onnx
 """
 
 import argparse
@@ -13,7 +14,10 @@ import tempfile
 from pathlib import Path
 
 try:
-    from folding import peers, report, verdict, worker
+    import onnx
+
+    from folding import nodes, peers, report, verdict, worker
+    from folding.cases import FOLD
 except ModuleNotFoundError as problem:
     sys.exit(f"error: {problem}; install what benches/peers/fold-requirements.txt lists")
 
@@ -32,16 +36,20 @@ def main():
         sys.exit(f"error: a peer is not there: {problem}; leave it out with --peers, or install it")
     versions["onnx"] = peers.importlib.metadata.version("onnx")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.cases or make_cases(Path(scratch) / "cases")
-        cases = listed(folder, options.only)
+        if options.models:
+            cases = [whole(path) for path in options.models]
+        else:
+            cases = listed(options.cases or make_cases(Path(scratch) / "cases"), options.only)
         out = options.out or Path(scratch) / "out"
         rows = [dict(case) | {"peers": {}} for case in cases]
         for peer in taking_part:
-            run(peer, rows, folder, out / peer, options.timeout, command)
+            run(peer, rows, out / peer, options.timeout, command)
+    for row in rows:
+        del row["path"]
     if options.json:
         document = {"schema": 1, "versions": versions, "totals": report.totals(rows, taking_part), "rows": rows}
         options.json.write_text(json.dumps(document, indent=1) + "\n")
-    print(report.table(rows, taking_part, versions, options.markdown))
+    print((report.models if options.models else report.table)(rows, taking_part, versions, options.markdown))
     if command and report.totals(rows, [peers.OURS])[peers.OURS][verdict.WRONG]:
         sys.exit(1)
 
@@ -50,12 +58,17 @@ def arguments():
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
     parser.add_argument("--cases", type=Path, help="a folder that fold_cases.py made (default: made for this run)")
     parser.add_argument("--only", help="cases whose file begins so, as in 07 or 07b")
+    parser.add_argument(
+        "--models", type=Path, nargs="+", help="these models in the place of the cases: layers left, difference, time"
+    )
     parser.add_argument("--peers", nargs="*", choices=peers.TOOLS, default=DEFAULT, help="(default: %(default)s)")
     parser.add_argument("--batchnorm", help="our program; exit code 1 if it gets a case wrong (default: peers only)")
     parser.add_argument(
         "--batchnorm-options", default="", help="options for its `fold`, as in --batchnorm-options=--no-verify"
     )
-    parser.add_argument("--timeout", type=float, default=peers.TIMEOUT, help="seconds a case may take (default: %(default)s)")
+    parser.add_argument(
+        "--timeout", type=float, default=peers.TIMEOUT, help="seconds a case may take (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="keep the peers' models in this folder")
     parser.add_argument("--json", type=Path, help="write every result to this file")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
@@ -76,10 +89,20 @@ def listed(folder, only):
     cases = [case for case in cases if not only or case["file"].startswith(only)]
     if not cases:
         sys.exit(f"error: expected cases that begin with {only}, found none")
-    return cases
+    return [case | {"path": str(folder / case["file"])} for case in cases]
 
 
-def run(peer, rows, folder, out, timeout, command):
+def whole(path):
+    """A model that is no case: whatever can be folded should be."""
+    try:
+        layers = nodes.layers(onnx.load(path, load_external_data=False))
+    except Exception as problem:
+        sys.exit(f"error: {path}: expected an ONNX model: {problem}")
+    case = {"file": path.name, "path": str(path), "expect": FOLD, "oracle": "onnxruntime"}
+    return case | {"batch_norms_before": layers, "batch_norms_after": 0}
+
+
+def run(peer, rows, out, timeout, command):
     """All cases with one peer. It and the judge are processes of their own, which may crash or hang."""
     out.mkdir(parents=True, exist_ok=True)
     tool = worker.Worker(peer, timeout, command if peer == peers.OURS else ())
@@ -87,7 +110,7 @@ def run(peer, rows, folder, out, timeout, command):
     try:
         for place, row in enumerate(rows):
             tell(f"{peer}: {place + 1} of {len(rows)}")
-            before, after = folder / row["file"], out / row["file"]
+            before, after = Path(row["path"]), out / row["file"]
             after.unlink(missing_ok=True)
             answer = tool.ask(path=str(before), out=str(after))
             row["peers"][peer] = verdict.of(row, before, after, answer, judge.ask)

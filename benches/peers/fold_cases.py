@@ -35,7 +35,8 @@ def main():
         rows.append(row)
     (options.out / "cases.json").write_text(json.dumps(rows, indent=1) + "\n")
     folds = sum(row["expect"] == cases.FOLD for row in rows)
-    print(f"{len(rows)} models of {len({row['case'] for row in rows})} cases: {folds} to fold, {len(rows) - folds} to refuse")
+    numbers = {row["case"] for row in rows}
+    print(f"{len(rows)} models of {len(numbers)} cases: {folds} to fold, {len(rows) - folds} to refuse")
 
 
 def about(case, model):

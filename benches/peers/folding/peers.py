@@ -1,4 +1,5 @@
-"""The tools that fold, each as a function from a model's path to the path of what it makes of it, with what its users get by default."""
+"""The tools that fold, each as a function from a model's path to the path of what it makes of it. They do what their users
+get by default."""
 
 import importlib
 import importlib.metadata

@@ -38,6 +38,21 @@ def table(rows, peers, versions, markdown=False):
     return "\n\n".join(parts)
 
 
+def models(rows, peers, versions, markdown=False):
+    """Of whole models: layers left, the largest difference, and the seconds that a peer took."""
+    lines = []
+    for row in rows:
+        for peer in peers:
+            result = row["peers"][peer]
+            name, layers = row["file"].removesuffix(".onnx"), row["batch_norms_before"]
+            left = f"{result['left']} of {layers}" if "left" in result else ""
+            seconds = f"{result['seconds']:.2f}" if "seconds" in result else ""
+            difference = f"{result['difference']:.1e}" if "difference" in result else result.get("why", "")
+            lines.append([name, peer, left, seconds, difference])
+    head = ["model", "peer", "layers left", "seconds", "largest difference, of the output's largest value"]
+    return "\n\n".join([", ".join(f"{peer} {version}" for peer, version in versions.items()), grid(head, lines, markdown)])
+
+
 def grid(head, lines, markdown):
     widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
     padded = [[text.ljust(width) for text, width in zip(line, widths)] for line in [head, *lines]]

@@ -1,4 +1,5 @@
-"""Processes for what may crash or hang: a request a line in, an answer a line out. One that died or was late is started again."""
+"""Processes for what may crash or hang: a request a line in, an answer a line out. One that died or was late is started
+again."""
 
 import json
 import os

@@ -129,7 +129,8 @@ def bf16_gemm_f32_parameters(graph):
     """bf16 weights, f32 parameters: the weight stays bf16."""
     graph.element, graph.parameter_element = BF16, F32
     weight = graph.constant(graph.weight_values(6, 5, fan_in=5))
-    graph.output(graph.batch_norm(graph.node("Gemm", [graph.input(5), weight, graph.constant(graph.normal(6))], transB=1), 6))
+    y = graph.node("Gemm", [graph.input(5), weight, graph.constant(graph.normal(6))], transB=1)
+    graph.output(graph.batch_norm(y, 6))
 
 
 @case(ALSO, FOLD, oracle="reference")
