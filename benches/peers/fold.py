@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 try:
@@ -32,9 +33,9 @@ def main():
     taking_part = [*options.peers, *([peers.OURS] if command else [])]
     try:
         versions = {peer: peers.version(peer, command) for peer in taking_part}
-    except (OSError, subprocess.CalledProcessError, peers.importlib.metadata.PackageNotFoundError) as problem:
+    except (OSError, subprocess.CalledProcessError, metadata.PackageNotFoundError) as problem:
         sys.exit(f"error: a peer is not there: {problem}; leave it out with --peers, or install it")
-    versions["onnx"] = peers.importlib.metadata.version("onnx")
+    versions["onnx"] = metadata.version("onnx")
     with tempfile.TemporaryDirectory() as scratch:
         if options.models:
             cases = [whole(path) for path in options.models]

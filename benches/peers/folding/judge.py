@@ -154,7 +154,9 @@ def compare(before, after, oracle):
 
 
 def runs_all_the_same(before, after, oracle):
-    """A remark on a model that is not valid."""
+    """A remark on a model that is not valid. Types that do not fit may fit after widening, which says nothing."""
+    if oracle == "widened":
+        return ""
     try:
         outputs_differ(before, after, oracle)
     except Wrong:

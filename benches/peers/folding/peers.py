@@ -1,10 +1,9 @@
 """The tools that fold, each as a function from a model's path to the path of what it makes of it. They do what their users
 get by default."""
 
-import importlib
-import importlib.metadata
 import shlex
 import subprocess
+from importlib import metadata
 
 import onnx
 
@@ -97,4 +96,4 @@ def version(peer, command):
     if peer == OURS:
         done = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=True)
         return done.stdout.strip().removeprefix("batchnorm ")
-    return importlib.metadata.version(TOOLS[peer][1])
+    return metadata.version(TOOLS[peer][1])
