@@ -52,6 +52,7 @@
 pub mod checkpoint;
 mod error;
 pub mod file;
+pub mod fold;
 pub mod onnx;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};

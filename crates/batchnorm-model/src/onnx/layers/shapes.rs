@@ -1,5 +1,8 @@
 //! The lengths of a value's axes, as far as they are known without running the model.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use super::constant::{axis, squeezed, unsqueezed};
 use super::scope::{Meaning, Scope};
 use crate::onnx::document::{Document, Extent, Node};
@@ -14,11 +17,13 @@ const DEPTH: usize = 256;
 pub(crate) struct Shapes<'d, 's> {
     document: &'d Document,
     scope: &'s Scope<'d>,
+    /// Values are asked for again and again, along every way through the graph.
+    known: RefCell<HashMap<String, Option<Vec<Length>>>>,
 }
 
 impl<'d, 's> Shapes<'d, 's> {
     pub(crate) fn new(document: &'d Document, scope: &'s Scope<'d>) -> Self {
-        Self { document, scope }
+        Self { document, scope, known: RefCell::default() }
     }
 
     /// The lengths of a value's axes; `None` where not even their number is known.
@@ -27,6 +32,15 @@ impl<'d, 's> Shapes<'d, 's> {
     }
 
     fn within(&self, name: &str, depth: usize) -> Option<Vec<Length>> {
+        if let Some(known) = self.known.borrow().get(name) {
+            return known.clone();
+        }
+        let found = self.found(name, depth);
+        self.known.borrow_mut().insert(name.to_owned(), found.clone());
+        found
+    }
+
+    fn found(&self, name: &str, depth: usize) -> Option<Vec<Length>> {
         let said = self.said(name);
         // What the model says completely need not be worked out.
         if depth == 0 || said.as_ref().is_some_and(|said| said.iter().skip(1).all(Option::is_some)) {
