@@ -1,8 +1,8 @@
-//! Inputs and files that no runtime takes.
+//! What all runtimes take and refuse alike.
 
-use batchnorm_model::runtime::{Array, ArrayValues, ElementType, Runtime, RuntimeError};
+use batchnorm_model::runtime::{Array, ArrayValues, ElementType, ModelSource, Runtime, RuntimeError};
 
-use crate::models::{F32, Model, images, load, network, refused, says};
+use crate::models::{F32, Model, images, load, network, raw, refused, says};
 
 fn runtimes() -> Vec<Box<dyn Runtime>> {
     let mut runtimes: Vec<Box<dyn Runtime>> = Vec::new();
@@ -52,6 +52,37 @@ fn dimensions_that_are_not_those_of_the_values_are_refused() {
         let mut session = load(&*runtime, &network().0);
         let x = Array { dims: vec![1 << 62, 4, 6, 5], values: ArrayValues::F32(Vec::new()) };
         assert!(matches!(session.run(&[("x", &x)]), Err(RuntimeError::Length { .. })));
+    }
+}
+
+#[test]
+fn tensors_in_a_file_of_their_own_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Model::of("Add", &["x", "w"], F32);
+    model.inputs.truncate(1);
+    model.tensors.push(("w", F32, vec![10.0, 20.0]));
+    model.stored_in = Some("weights.bin");
+    let bytes = model.to_bytes();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, &bytes).unwrap();
+    std::fs::write(folder.path().join("weights.bin"), raw(&[10.0, 20.0])).unwrap();
+    let x = Array::new([2], vec![1.0_f32, 2.0]).unwrap();
+    let in_memory = ModelSource::Bytes { bytes: &bytes, folder: Some(folder.path()) };
+    for runtime in runtimes() {
+        for source in [ModelSource::Path(&path), in_memory] {
+            let mut session = runtime.load(source).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(session.run(&[("x", &x)]).unwrap()[0].1.to_f64(), [11.0, 22.0]);
+        }
+        // Neither from the folder that the program runs in, nor from above.
+        println!("{}", refused(&*runtime, &bytes));
+    }
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    model.stored_in = Some("../weights.bin");
+    let bytes = model.to_bytes();
+    for runtime in runtimes() {
+        let above = ModelSource::Bytes { bytes: &bytes, folder: Some(&inner) };
+        assert!(runtime.load(above).is_err(), "{} leaves the folder", runtime.name());
     }
 }
 
