@@ -54,5 +54,6 @@ mod error;
 pub mod file;
 pub mod fold;
 pub mod onnx;
+pub mod runtime;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};
