@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::FileError;
 
 /// Writes a file under a temporary name in the same folder, waits until it is on the disk, and renames it.
@@ -24,10 +26,29 @@ use crate::FileError;
 ///
 /// If the folder does not exist or cannot be written to, the disk is full, or `path` is a folder.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    replace(path, bytes).map_err(|source| FileError::Write { path: path.to_owned(), source })
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    write_with(path, |file| file.write_all(bytes).map_err(failed))
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// As [`write()`], for what is written piece by piece: `fill` is called once, and what it wrote becomes the file unless it
+/// fails.
+///
+/// # Errors
+///
+/// What `fill` returns, and what [`write()`] does.
+pub fn write_with<E: From<FileError>>(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    let (folder, mut file) = beside(path).map_err(failed)?;
+    fill(file.as_file_mut())?;
+    replace(path, folder, file).map_err(failed)?;
+    Ok(())
+}
+
+/// A temporary file in the folder of `path`.
+fn beside(path: &Path) -> io::Result<(&Path, NamedTempFile)> {
     // The parent of a bare name is the empty path, which no system call takes.
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -37,8 +58,11 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // Readable as any other file, not by its owner alone as a secret would be; the umask still applies.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    Ok((folder, builder.tempfile_in(folder)?))
+}
+
+/// Gives a file that is complete its name.
+fn replace(path: &Path, folder: &Path, file: NamedTempFile) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     // The new name is on the disk once its folder is. Some file systems cannot be asked for that; the file is whole

@@ -118,6 +118,16 @@ impl Dtype {
             Self::Other(_) => return None,
         })
     }
+
+    /// The bytes of a 0 or a 1 in a floating-point type.
+    pub(super) fn narrow_exactly(&self, value: f64) -> Vec<u8> {
+        match self {
+            Self::F64 => value.to_le_bytes().to_vec(),
+            Self::F16 => f16::from_f64(value).to_le_bytes().to_vec(),
+            Self::BF16 => bf16::from_f64(value).to_le_bytes().to_vec(),
+            _ => (value as f32).to_le_bytes().to_vec(),
+        }
+    }
 }
 
 impl fmt::Display for Dtype {

@@ -292,16 +292,16 @@ impl Tensors {
     }
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("text, numbers and maps with text as keys have a JSON form")
 }
 
 /// What the header says of a tensor.
 #[derive(Debug, DeriveDeserialize, Serialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: (usize, usize),
+pub(super) struct Entry {
+    pub dtype: String,
+    pub shape: Vec<usize>,
+    pub data_offsets: (usize, usize),
 }
 
 impl Entry {
