@@ -57,9 +57,9 @@ impl File {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        let mut header = serde_json::Map::new();
+        let mut header = Vec::new();
         if !self.metadata.is_empty() {
-            header.insert("__metadata__".to_owned(), serde_json::to_value(&self.metadata).unwrap());
+            header.push(format!("\"__metadata__\":{}", serde_json::to_string(&self.metadata).unwrap()));
         }
         let mut values = Vec::new();
         for (name, dtype, shape, bytes) in &self.tensors {
@@ -67,9 +67,9 @@ impl File {
             values.extend_from_slice(bytes);
             let entry =
                 serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [start, values.len()]});
-            header.insert(name.clone(), entry);
+            header.push(format!("{}:{entry}", serde_json::to_string(name).unwrap()));
         }
-        let header = serde_json::to_string(&header).unwrap();
+        let header = format!("{{{}}}", header.join(","));
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &values].concat()
     }
 
