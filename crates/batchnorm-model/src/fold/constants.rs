@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use batchnorm::fold::Affine;
+use batchnorm::fold::{Affine, Rounding};
 
 use super::plan::New;
 use super::refusal::Refusal;
-use super::weights::fits;
+use super::weights::{engine_type, fits};
 use super::{Attempt, Folder};
 use crate::onnx::document::Node;
 use crate::onnx::layers::Constant;
@@ -122,6 +122,7 @@ impl Folder<'_, '_> {
             .collect();
         let element = with.constant.element;
         fits(element, &new).map_err(Refusal::from)?;
-        Ok(New { dims, element, values: Arc::new(new) })
+        let bound = Rounding::of(engine_type(element)).relative(1, affine.roundings());
+        Ok(New { dims, element, values: self.moved(Arc::new(new), bound) })
     }
 }

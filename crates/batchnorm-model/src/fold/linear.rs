@@ -6,9 +6,9 @@ use batchnorm::fold::{Affine, Bias, Rounding, WeightLayout, WeightOrder};
 
 use super::plan::{Edit, New};
 use super::refusal::Refusal;
-use super::weights::{Scaled, Side, Sums, engine_type, fits, look};
+use super::weights::{Scaled, Side, Sums, engine_type, fits, look, moved, sign};
 use super::{Attempt, Folder};
-use crate::onnx::document::{AttributeValue, Node};
+use crate::onnx::document::{AttributeValue, Made, Node};
 use crate::onnx::layers::Constant;
 
 /// A map with its weight and bias.
@@ -60,6 +60,11 @@ impl Folder<'_, '_> {
             bias.magnitude[output] += map.alpha.abs() * sums.magnitudes[output];
         }
         self.put(map, scaled, &sums, bias, affine)
+    }
+
+    /// New numbers, moved if that is asked for.
+    pub(super) fn moved(&self, numbers: Arc<dyn Made>, by: f64) -> Arc<dyn Made> {
+        moved(numbers, by, self.options.disturbed)
     }
 
     fn same_channels(&self, map: &Map, affine: &Affine, channels: usize) -> Attempt<()> {
@@ -221,7 +226,14 @@ impl Folder<'_, '_> {
         });
         let needed = had || bias.values.iter().any(|&value| value != 0.0);
         if needed {
-            let new = New { dims: vec![layout.outputs() as u64], element, values: Arc::new(bias.values) };
+            let mut values = bias.values;
+            if let Some(seed) = self.options.disturbed {
+                // Sums of terms that cancel: it is the terms that are rounded.
+                for (output, (value, size)) in (0..).zip(values.iter_mut().zip(&bias.magnitude)) {
+                    *value += sign(!seed, output) * bound * size;
+                }
+            }
+            let new = New { dims: vec![layout.outputs() as u64], element, values: Arc::new(values) };
             let attribute =
                 |name, value| Edit::Attribute { node: index, name, value: AttributeValue::Int(value) };
             match op.as_str() {
@@ -247,7 +259,6 @@ impl Folder<'_, '_> {
         }
         self.plan.into.push(title);
         self.plan.flushed += flushed;
-        let bound = Rounding::of(engine_type(element)).relative(layout.terms(), affine.roundings());
         self.plan.bound = self.plan.bound.max(bound);
         Ok(())
     }

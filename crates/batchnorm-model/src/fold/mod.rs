@@ -48,12 +48,14 @@ mod plan;
 mod refusal;
 mod unused;
 mod upwards;
+mod verify;
 mod weights;
 
 use batchnorm::fold::Affine;
 use batchnorm::health::Numbers;
 
 pub use refusal::Refusal;
+pub use verify::{Difference, FACTOR, Inputs, verify};
 
 use self::plan::{Edit, Plan};
 use crate::onnx::document::{Document, DocumentError};
@@ -67,8 +69,8 @@ const OVERRIDABLE_FROM: i64 = 4;
 pub struct Options {
     /// Take stored tensors that a caller may override for what is stored. They are no inputs of the folded map.
     pub overridable: bool,
-    /// Fold only the layers for whose names this holds.
-    pub only: Option<fn(&str) -> bool>,
+    /// Move each folded number by the bound on its rounding, up or down as this seed has it: see [`verify`].
+    pub disturbed: Option<u64>,
 }
 
 /// What was done about a layer.
@@ -151,7 +153,7 @@ pub fn fold(document: &mut Document, options: &Options) -> Result<Vec<Outcome>, 
             }
             // Indices of nodes move as others go.
             let scope = Scope::new(document, home);
-            let Some((index, _)) = scope.producer(y).or_else(|| renamed(&scope, y)) else { continue };
+            let Some((index, _)) = scope.producer(y) else { continue };
             if !BatchNormalization::is(&scope.nodes()[index]) {
                 continue;
             }
@@ -177,11 +179,6 @@ pub fn fold(document: &mut Document, options: &Options) -> Result<Vec<Outcome>, 
     Ok(outcomes.into_iter().flatten().collect())
 }
 
-/// The layer whose value was given another name, because one behind it was folded into it.
-fn renamed(_: &Scope<'_>, _: &str) -> Option<(usize, usize)> {
-    None
-}
-
 fn attempt(
     document: &Document,
     scope: &Scope<'_>,
@@ -190,9 +187,6 @@ fn attempt(
 ) -> Attempt<(Plan, Folded)> {
     let shapes = Shapes::new(document, scope);
     let mut folder = Folder { document, scope, shapes, options, plan: Plan::default() };
-    if options.only.is_some_and(|only| !only(&layer.name)) {
-        return Err(Refusal::new("not-asked-for", "it is not among the layers to be folded").into());
-    }
     folder.called_once()?;
     let affine = folder.affine(layer)?;
     let group = folder.absorbed(layer, affine)?;

@@ -1,11 +1,15 @@
 //! Folding a layer into what comes before it.
 
-use batchnorm::fold::Affine;
+use std::sync::Arc;
+
+use batchnorm::fold::{Affine, Rounding};
 
 use super::between::Way;
-use super::plan::Edit;
+use super::plan::{Edit, New};
 use super::refusal::Refusal;
+use super::weights::{engine_type, fits};
 use super::{Attempt, Folder};
+use crate::onnx::document::ElementType;
 use crate::onnx::layers::{BatchNormalization, Meaning, axis as counted};
 
 impl Folder<'_, '_> {
@@ -84,8 +88,7 @@ impl Folder<'_, '_> {
         let channels = affine.channels();
         let gamma = layer.gamma.numbers()?.unwrap_or_else(|| vec![1.0; channels]);
         let beta = layer.beta.numbers()?.unwrap_or_else(|| vec![0.0; channels]);
-        let element =
-            layer.gamma.constant().map_or(crate::onnx::document::ElementType::Float, |gamma| gamma.element);
+        let element = layer.gamma.constant().map_or(ElementType::Float, |gamma| gamma.element);
         let gamma: Vec<f64> = gamma.iter().zip(affine.scale()).map(|(gamma, scale)| gamma * scale).collect();
         let beta: Vec<f64> = (0..channels)
             .map(|channel| affine.scale()[channel] * beta[channel] + affine.shift()[channel])

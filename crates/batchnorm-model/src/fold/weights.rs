@@ -43,6 +43,40 @@ impl Made for Scaled {
     }
 }
 
+/// Numbers that are moved by a part of themselves, up or down at random.
+#[derive(Debug)]
+struct Disturbed {
+    numbers: Arc<dyn Made>,
+    by: f64,
+    seed: u64,
+}
+
+impl Made for Disturbed {
+    fn read(&self, first: u64, out: &mut [f64]) -> Result<(), DocumentError> {
+        self.numbers.read(first, out)?;
+        for (index, value) in (first..).zip(out) {
+            *value *= 1.0 + sign(self.seed, index) * self.by;
+        }
+        Ok(())
+    }
+}
+
+/// The numbers as they are, or moved.
+pub(super) fn moved(numbers: Arc<dyn Made>, by: f64, seed: Option<u64>) -> Arc<dyn Made> {
+    match seed {
+        Some(seed) => Arc::new(Disturbed { numbers, by, seed }),
+        None => numbers,
+    }
+}
+
+/// 1 or -1, by the last steps of SplitMix64.
+pub(super) fn sign(seed: u64, index: u64) -> f64 {
+    let mut bits = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    if (bits ^ bits >> 31) & 1 == 0 { 1.0 } else { -1.0 }
+}
+
 /// What a weight comes to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sums {
