@@ -104,16 +104,18 @@ pub enum InputsError {
     },
     /// An array that the input does not take.
     #[error(
-        "`{array}` has the dimensions {found}; the model's input {input}, the first of them the samples: reshape or \
-         transpose the array{hint}"
+        "`{array}` has the dimensions {found}; expected {expected} for the model's input `{input}`, the first of them the \
+         samples: reshape or transpose it{hint}"
     )]
     Shape {
         /// The file, with the key in it.
         array: String,
         /// The dimensions found.
         found: String,
-        /// The input in words.
+        /// The input.
         input: String,
+        /// The dimensions that it takes.
+        expected: String,
         /// What may be meant, or nothing.
         hint: String,
     },
@@ -264,7 +266,9 @@ pub enum InputsError {
         crop: String,
     },
     /// An input whose dimensions nobody knows.
-    #[error("the model's input {input} for any size; random numbers need one: say the shape")]
+    #[error(
+        "random numbers need the size of each dimension, and the model's input {input} leaves some open: say its shape"
+    )]
     UnknownDims {
         /// The input in words.
         input: String,
@@ -277,7 +281,7 @@ pub enum InputsError {
         /// The samples there are.
         count: u64,
     },
-    /// A batch without samples.
-    #[error("a batch must have at least one sample; found a batch of 0")]
-    EmptyBatch,
+    /// No samples asked for.
+    #[error("expected at least one sample to be asked for, found 0")]
+    NoneWanted,
 }

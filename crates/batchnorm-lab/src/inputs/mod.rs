@@ -16,6 +16,7 @@
 //! a variant in each of the four matches of `samples.rs`.
 
 mod error;
+mod fingerprint;
 mod images;
 mod npy;
 mod npz;

@@ -1,7 +1,11 @@
 //! Random numbers of the dimensions that a model takes: for verification, where any numbers will do.
 
+use super::spec::shape;
 use super::{InputSpec, InputsError};
 use crate::streams::{Purpose, Stream};
+
+/// More values than any sample has.
+const MOST_VALUES: usize = 1 << 31;
 
 /// Random samples, each of which depends on the seed and its own number alone.
 #[derive(Debug)]
@@ -19,6 +23,10 @@ impl Random {
                 .as_ref()
                 .and_then(|dims| dims.iter().try_fold(1_usize, |size, &dim| size.checked_mul(dim)));
             match (dims, size) {
+                (Some(dims), Some(size)) if size > MOST_VALUES => Err(InputsError::ImpossibleSize {
+                    array: format!("the model's input {input}"),
+                    found: shape(&dims),
+                }),
                 (Some(dims), Some(_)) if !input.dims.is_empty() => Ok(dims),
                 _ => Err(InputsError::UnknownDims { input: input.to_string() }),
             }

@@ -1,18 +1,16 @@
 //! Samples in batches.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::npy::Array;
 use super::order::Order;
-use super::pictures::{Pictures, Store};
+use super::pictures::Pictures;
 use super::pipeline::Pipeline;
 use super::recognise::{self, Found};
 use super::spec::{listed, shape};
 use super::summary::{self, Expected};
-use super::{ChannelSummary, Element, Images, InputSpec, InputsError, Shift};
-use crate::data::{Access, checksum};
+use super::{ChannelSummary, Element, Images, InputSpec, InputsError, Shift, fingerprint};
+use crate::data::Access;
 use crate::names::named;
 
 named! {
@@ -147,7 +145,7 @@ impl Samples {
         }
         let order = Order::new(found.len(), options.limit, options.shuffle);
         if order.len() == Some(0) {
-            return Err(InputsError::EmptyBatch);
+            return Err(InputsError::NoneWanted);
         }
         let settings = format!(
             "{:?} {:?} {:?} {:?} {} {} {inputs:?}",
@@ -215,7 +213,7 @@ impl Samples {
     /// a value is none of the input's type.
     pub fn batch(&mut self, start: u64, count: usize) -> Result<SampleBatch, InputsError> {
         if count == 0 {
-            return Err(InputsError::EmptyBatch);
+            return Err(InputsError::NoneWanted);
         }
         let places = self.order.places(start, count);
         if places.is_empty() {
@@ -246,6 +244,20 @@ impl Samples {
             Ok(NamedArray { name: input.name.clone(), dims, values })
         };
         Ok(SampleBatch { inputs: inputs.map(named).collect::<Result<_, InputsError>>()?, labels })
+    }
+
+    /// All samples in batches of a size, the last of which may be smaller. After an error it ends.
+    pub fn batches(&mut self, size: usize) -> impl Iterator<Item = Result<SampleBatch, InputsError>> {
+        let (mut start, mut failed) = (0_u64, false);
+        std::iter::from_fn(move || {
+            if failed || self.len().is_some_and(|count| start >= count) {
+                return None;
+            }
+            let batch = self.batch(start, size);
+            start = start.saturating_add(size as u64);
+            failed = batch.is_err();
+            Some(batch)
+        })
     }
 
     /// What the numbers of a batch look like, channel for channel.
@@ -297,86 +309,13 @@ impl Samples {
     ///
     /// If a file cannot be read.
     pub fn fingerprint(&mut self) -> Result<String, InputsError> {
-        let mut contents: Vec<Vec<u8>> = Vec::new();
-        match &mut self.source {
-            Source::Given(Found::Arrays(arrays, labels)) => {
-                for array in arrays {
-                    contents.push(format!("{:?}", array.header).into_bytes());
-                    for start in excerpts(array.header.bytes) {
-                        contents.push(array.excerpt(start, EXCERPT)?);
-                    }
-                }
-                contents.extend(labels.iter().flatten().map(|label| label.to_le_bytes().to_vec()));
-            }
-            Source::Given(Found::Tensors(tensors)) => {
-                files(tensors.files().map(Path::to_owned).collect::<Vec<_>>().iter(), &mut contents)?;
-            }
-            Source::Given(Found::Random(random)) => contents.push(format!("{:?}", random.samples).into_bytes()),
-            Source::Given(Found::Pictures(_)) => {}
-            Source::Pictures(pictures, _) => match &mut pictures.store {
-                Store::Memory { dims, pixels } => {
-                    contents.push(format!("{dims:?} {}", pixels.len()).into_bytes());
-                    contents.push(pixels.clone());
-                }
-                Store::Records(records) => files(records.iter().map(|(path, _, _)| path), &mut contents)?,
-                Store::Files(paths) => files(paths.iter(), &mut contents)?,
-                Store::Bytes { array, dims, channels_last } => {
-                    contents.push(format!("{:?} {dims:?} {channels_last}", array.header).into_bytes());
-                    for start in excerpts(array.header.bytes) {
-                        contents.push(array.excerpt(start, EXCERPT)?);
-                    }
-                }
-            },
-        }
-        Ok(checksum::of(|add| {
-            add(self.settings.as_bytes());
-            for part in &contents {
-                add(&(part.len() as u64).to_le_bytes());
-                add(part);
-            }
-        }))
+        let mut parts = vec![self.settings.clone().into_bytes()];
+        parts.extend(match &mut self.source {
+            Source::Given(found) => fingerprint::given(found)?,
+            Source::Pictures(pictures, _) => fingerprint::pictures(&mut pictures.store)?,
+        });
+        Ok(fingerprint::of(&parts))
     }
-}
-
-/// Excerpts, and bytes in each.
-const EXCERPTS: u64 = 64;
-const EXCERPT: u64 = 1 << 16;
-
-/// Where the excerpts of so many bytes begin: all of them where they are few.
-fn excerpts(bytes: u64) -> Vec<u64> {
-    if bytes <= EXCERPTS * EXCERPT {
-        return (0..bytes.div_ceil(EXCERPT)).map(|index| index * EXCERPT).collect();
-    }
-    let last = bytes - EXCERPT;
-    (0..EXCERPTS)
-        .map(|index| (u128::from(last) * u128::from(index) / u128::from(EXCERPTS - 1)) as u64)
-        .collect()
-}
-
-/// Names, lengths and excerpts of files.
-fn files<'p>(
-    paths: impl ExactSizeIterator<Item = &'p std::path::PathBuf>,
-    contents: &mut Vec<Vec<u8>>,
-) -> Result<(), InputsError> {
-    // Of many files a few are looked into.
-    let every = paths.len().div_ceil(EXCERPTS as usize).max(1);
-    for (index, path) in paths.enumerate() {
-        let unreadable = |source| InputsError::Unreadable { path: path.clone(), source };
-        let length = fs::metadata(path).map_err(unreadable)?.len();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        contents.push(format!("{name} {length}").into_bytes());
-        if index % every == 0 {
-            let mut file = File::open(path).map_err(unreadable)?;
-            let starts = if every == 1 { excerpts(length) } else { vec![0] };
-            for start in starts.into_iter().take(if every == 1 { 8 } else { 1 }) {
-                let mut bytes = Vec::new();
-                file.seek(SeekFrom::Start(start)).map_err(unreadable)?;
-                file.by_ref().take(EXCERPT).read_to_end(&mut bytes).map_err(unreadable)?;
-                contents.push(bytes);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// An array of bytes for an input of floats is of images, where anything is said of images.
@@ -440,7 +379,8 @@ fn mismatch(array: &Array, input: &InputSpec) -> InputsError {
     InputsError::Shape {
         array: array.name.clone(),
         found: shape(&array.header.dims),
-        input: format!("{} takes {}", input.name, input.dims_in_words()),
+        input: input.name.clone(),
+        expected: input.dims_in_words(),
         hint,
     }
 }

@@ -20,7 +20,6 @@ use super::{Element, InputSpec, InputsError};
 struct Tensor {
     name: String,
     dims: Vec<usize>,
-    element: Element,
     values: Vec<f32>,
 }
 
@@ -120,7 +119,7 @@ impl Tensor {
                 found.to_string(),
             ));
         }
-        Ok(Self { name, dims: sizes, element, values })
+        Ok(Self { name, dims: sizes, values })
     }
 }
 
@@ -331,5 +330,11 @@ fn in_order(mut read: Vec<(PathBuf, Tensor)>, inputs: &[InputSpec]) -> Vec<(Path
 }
 
 fn mismatch(array: String, found: &[usize], input: &InputSpec) -> InputsError {
-    InputsError::Shape { array, found: shape(found), input: input.to_string(), hint: String::new() }
+    InputsError::Shape {
+        array,
+        found: shape(found),
+        input: input.name.clone(),
+        expected: input.dims_in_words(),
+        hint: String::new(),
+    }
 }
