@@ -9,6 +9,7 @@ mod claims;
 mod data;
 mod error;
 mod evaluate;
+mod fold;
 mod interrupt;
 mod memory;
 mod output;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Claims(arguments) => claims::run(&arguments),
+        Command::Fold(arguments) => fold::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
     };

@@ -40,6 +40,7 @@ mod draw;
 pub mod evaluate;
 pub mod feed;
 pub mod inputs;
+pub mod models;
 mod names;
 pub mod networks;
 pub mod report;

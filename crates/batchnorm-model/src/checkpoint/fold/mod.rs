@@ -9,8 +9,8 @@ mod weight;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use batchnorm::ElementType;
 use batchnorm::fold::{Affine, FoldError, Rounding};
+use batchnorm::{BatchNormConfig, ElementType};
 
 pub use self::refusal::Refusal;
 use self::weight::Scaled;
@@ -29,6 +29,13 @@ pub struct FoldOptions {
     pub eps: f64,
     /// The maps that are transposed convolutions, which a file does not tell.
     pub transposed: Vec<Pattern>,
+}
+
+impl FoldOptions {
+    /// These pairs, with PyTorch's eps and no transposed convolutions.
+    pub fn new(pairs: Vec<Pair>) -> Self {
+        Self { pairs, eps: BatchNormConfig::pytorch().eps, transposed: Vec::new() }
+    }
 }
 
 /// A pair and what becomes of it.
@@ -161,8 +168,7 @@ impl<'a> FoldPlan<'a> {
             self.folds.iter().map(|fold| (fold.scaled.weight.as_str(), fold)).collect();
         let by_bias: HashMap<&str, &Fold> =
             self.folds.iter().map(|fold| (fold.bias_name.as_str(), fold)).collect();
-        let gone: HashSet<&str> =
-            self.folds.iter().flat_map(|fold| fold.norm.tensors.all()).collect();
+        let gone: HashSet<&str> = self.folds.iter().flat_map(|fold| fold.norm.tensors.all()).collect();
         let bias = |fold: &Fold| OutputTensor {
             name: fold.bias_name.clone(),
             dtype: fold.bias_dtype.clone(),
@@ -244,14 +250,18 @@ fn prepare(
         flushed: stored.flushed,
         relative_bound,
     };
-    let fold =
-        Fold { scaled, bias_name: map.bias_name, bias_dtype: types.bias, bias, norm: layer.clone() };
+    let fold = Fold { scaled, bias_name: map.bias_name, bias_dtype: types.bias, bias, norm: layer.clone() };
     Ok((report, fold))
 }
 
 /// Names under which parametrizations keep what a weight is computed from.
-const REPARAMETRIZED: [&str; 5] =
-    ["weight_g", "weight_v", "weight_orig", "parametrizations.weight.original", "parametrizations.weight.original0"];
+const REPARAMETRIZED: [&str; 5] = [
+    "weight_g",
+    "weight_v",
+    "weight_orig",
+    "parametrizations.weight.original",
+    "parametrizations.weight.original0",
+];
 
 fn find_map(archive: &Archive, name: &str, convention: Convention) -> Result<LinearMap, Refusal> {
     let missing = || {
@@ -340,7 +350,8 @@ fn twice(pairs: &[(String, String)]) -> Vec<Option<Refusal>> {
         of_map.entry(map).or_default().push(norm);
         of_norm.entry(norm).or_default().push(map);
     }
-    let other = |there: &[&str], this: &str| there.iter().find(|other| **other != this).map(|other| other.to_string());
+    let other =
+        |there: &[&str], this: &str| there.iter().find(|other| **other != this).map(|other| other.to_string());
     let refusal = |(map, norm): &(String, String)| {
         let (map, norm) = (map.clone(), norm.clone());
         match (other(&of_map[map.as_str()], &norm), other(&of_norm[norm.as_str()], &map)) {
