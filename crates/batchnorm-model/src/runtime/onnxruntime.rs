@@ -141,7 +141,7 @@ fn start(library: &Path) -> Result<(), String> {
     let environment = caught(|| ort::init_from(library))?.map_err(reason)?;
     // Panics where the library does not have the API that was asked for. It must be here: inside `current`, a panic
     // would make `ort` abort the process at its end.
-    caught(|| ort::api()).map(|_| ())?;
+    caught(ort::api).map(|_| ())?;
     environment.with_name("batchnorm").with_telemetry(false).commit();
     let environment = caught(ort::environment::Environment::current)?.map_err(reason)?;
     environment.set_log_level(LogLevel::Fatal);
