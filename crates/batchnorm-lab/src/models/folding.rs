@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use batchnorm_model::fold::{Difference, Options, fold, verify};
-use batchnorm_model::onnx::document::{Document, DocumentError, Payload};
+use batchnorm_model::onnx::document::{Document, DocumentError};
 use batchnorm_model::runtime::{ModelSource, Runtime, RuntimeError};
 
 use super::feed::{FeedError, arrays, specs};
@@ -92,7 +92,7 @@ pub fn check_folding(
         fold(&mut document, &Options { disturbed: Some(seed), ..options.clone() })?;
         disturbed.push(document);
     }
-    if !beside(folded) {
+    if !folded.has_external_data() {
         let bytes = folded.to_bytes()?;
         let others: Vec<Vec<u8>> = disturbed.iter().map(Document::to_bytes).collect::<Result<_, _>>()?;
         let others: Vec<ModelSource<'_>> =
@@ -111,9 +111,4 @@ pub fn check_folding(
     }
     let others: Vec<ModelSource<'_>> = paths[1..].iter().map(|path| ModelSource::Path(path)).collect();
     Ok(verify(runtime, ModelSource::Path(model), ModelSource::Path(&paths[0]), &others, &runs)?)
-}
-
-/// Whether a model keeps tensors in files beside it.
-fn beside(document: &Document) -> bool {
-    document.graph().initializers().iter().any(|tensor| matches!(tensor.payload(), Payload::External(_)))
 }
