@@ -1,6 +1,6 @@
 //! Batch-norm layers by the names and shapes of their tensors.
 
-use batchnorm::Names;
+use batchnorm::{BatchNormConfig, Names};
 
 use super::{Archive, TensorEntry};
 
@@ -70,7 +70,17 @@ impl Convention {
         }
     }
 
-    /// Its name in English.
+    /// The library's default for eps.
+    pub const fn default_eps(self) -> f64 {
+        match self {
+            Self::PyTorch => BatchNormConfig::pytorch().eps,
+            Self::Keras => BatchNormConfig::keras().eps,
+            Self::Burn => BatchNormConfig::burn().eps,
+            Self::Flax => BatchNormConfig::flax().eps,
+        }
+    }
+
+    /// The library's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PyTorch => "PyTorch",
@@ -107,6 +117,9 @@ impl LayerTensors {
     }
 }
 
+/// As many channels as a layer may have, so that no file makes its layers take gigabytes of memory.
+const CHANNELS: usize = 1 << 24;
+
 /// A layer that names and shapes show.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
@@ -135,8 +148,7 @@ pub(super) fn parts(name: &str) -> impl DoubleEndedIterator<Item = &str> {
 
 /// The layers of a checkpoint. In the order of the file, unless that is the alphabet's: then numbers in names count.
 pub(super) fn layers(archive: &Archive) -> Vec<Named> {
-    let mut layers: Vec<Named> =
-        archive.entries().iter().filter_map(|entry| layer(archive, entry)).collect();
+    let mut layers: Vec<Named> = archive.entries().iter().filter_map(|entry| layer(archive, entry)).collect();
     if layers.is_sorted_by(|a, b| a.name <= b.name) {
         layers.sort_by(|a, b| super::pytorch::by_number(&a.name, &b.name));
     }
@@ -178,11 +190,12 @@ fn layer(archive: &Archive, mean: &TensorEntry) -> Option<Named> {
         return None;
     }
     let &[channels] = &mean.shape[..] else { return None };
-    let per_channel = [Some(&tensors.mean), Some(&tensors.variance), tensors.gamma.as_ref(), tensors.beta.as_ref()];
+    let per_channel =
+        [Some(&tensors.mean), Some(&tensors.variance), tensors.gamma.as_ref(), tensors.beta.as_ref()];
     let fits = per_channel.into_iter().flatten().all(|name| {
         archive.entry(name).is_some_and(|entry| entry.shape == [channels] && entry.dtype.is_float())
     });
-    (fits && channels > 0).then(|| Named {
+    (fits && (1..=CHANNELS).contains(&channels)).then(|| Named {
         name: trimmed(&parameters).to_owned(),
         convention,
         tensors,

@@ -27,8 +27,11 @@ pub(super) enum Content<'a> {
     /// From here.
     Bytes(Vec<u8>),
     /// From a tensor that is changed on the way. The outer error is the reading's, the inner one the writing's.
-    Changed(Box<dyn Fn(&mut dyn Write) -> Result<io::Result<()>, ArchiveError> + 'a>),
+    Changed(Box<Changing<'a>>),
 }
+
+/// Writes what a tensor becomes.
+pub(super) type Changing<'a> = dyn Fn(&mut dyn Write) -> Result<io::Result<()>, ArchiveError> + 'a;
 
 /// A tensor to be written.
 pub(super) struct OutputTensor<'a> {
@@ -70,9 +73,7 @@ pub(super) fn write_unchanged(archive: &Archive, path: &Path) -> Result<(), Rewr
         return write(archive, &OutputTensor::all(archive), &metadata(archive), path);
     }
     file::write_with(path, |out| {
-        archive
-            .copy_file_to(out)?
-            .map_err(|source| FileError::Write { path: path.to_owned(), source }.into())
+        archive.copy_file_to(out)?.map_err(|source| FileError::Write { path: path.to_owned(), source }.into())
     })
 }
 
@@ -84,7 +85,8 @@ pub(super) fn write(
     metadata: &BTreeMap<String, String>,
     path: &Path,
 ) -> Result<(), RewriteError> {
-    let invalid = |source: CheckpointError| FileError::Checkpoint { path: path.to_owned(), source: source.into() };
+    let invalid =
+        |source: CheckpointError| FileError::Checkpoint { path: path.to_owned(), source: source.into() };
     // Readers view the values in place, so that each must lie at a multiple of its size: the widest come first. A file that
     // has them so keeps its order.
     let mut order: Vec<usize> = (0..tensors.len()).collect();

@@ -38,13 +38,17 @@ pub enum Refusal {
         norm: String,
     },
     /// A pair with stars stands for nothing in the file.
-    #[error("`{pair}` stands for no map and layer of this file; `*` alone is one part of a name or more, `inspect` lists the names")]
+    #[error(
+        "`{pair}` stands for no map and layer of this file; `*` alone is one part of a name or more, `inspect` lists the names"
+    )]
     NoMatch {
         /// The pair.
         pair: String,
     },
     /// One map is followed by two layers.
-    #[error("`{map}` is paired with `{norm}` and with `{other}`; a map is followed by one layer: leave one pair out")]
+    #[error(
+        "`{map}` is paired with `{norm}` and with `{other}`; a map is followed by one layer: leave one pair out"
+    )]
     MapTwice {
         /// The map.
         map: String,
@@ -65,6 +69,17 @@ pub enum Refusal {
         map: String,
         /// The other map.
         other: String,
+    },
+    /// Nobody says eps.
+    #[error(
+        "eps is not in the file; pass the one that the layers had in training with `--eps` ({library}'s default is \
+         {default:e})"
+    )]
+    NoEps {
+        /// The library whose names the layer's tensors have.
+        library: &'static str,
+        /// That library's default.
+        default: f64,
     },
     /// The weight is of a type that is not computed with.
     #[error("`{tensor}` holds {dtype}, expected F64, F32, F16 or BF16; fold before quantizing")]
@@ -144,6 +159,7 @@ impl Refusal {
             Self::NoMatch { .. } => "no-match",
             Self::MapTwice { .. } => "map-with-two-layers",
             Self::LayerTwice { .. } => "layer-with-two-maps",
+            Self::NoEps { .. } => "no-eps",
             Self::WeightType { .. } => "weight-type",
             Self::Channels { .. } => "channel-mismatch",
             Self::NeedsTransposed { .. } => "needs-transposed",

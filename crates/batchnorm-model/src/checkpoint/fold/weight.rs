@@ -19,15 +19,16 @@ pub(super) fn layout(
     channels: usize,
     transposed: bool,
 ) -> Result<WeightLayout, Refusal> {
-    // The shape is that of bytes in a file, or checked by its reader: products of its lengths are no more than those.
-    let taps = |kernel: &[usize]| kernel.iter().product::<usize>();
+    // A weight without elements can have any lengths beside the 0; the layout refuses it.
+    let taps =
+        |kernel: &[usize]| kernel.iter().fold(1_usize, |product, &length| product.saturating_mul(length));
     let shape = &map.shape;
     if transposed {
-        let wrong =
-            || Refusal::NotTransposed { map: map.name.clone(), shape: shape.clone(), channels };
+        let wrong = || Refusal::NotTransposed { map: map.name.clone(), shape: shape.clone(), channels };
         let in_group = map.outputs(Order::Transposed).ok_or_else(wrong)?;
         let groups = channels.checked_div(in_group).filter(|groups| groups * in_group == channels);
-        let groups = groups.filter(|&groups| groups > 0 && shape[0].is_multiple_of(groups)).ok_or_else(wrong)?;
+        let groups =
+            groups.filter(|&groups| groups > 0 && shape[0].is_multiple_of(groups)).ok_or_else(wrong)?;
         return Ok(WeightLayout::new(WeightOrder::InputsFirst, groups, channels, shape[0], taps(&shape[2..]))?);
     }
     let outputs = map.outputs(Order::AsNamed).unwrap_or(0);
@@ -92,10 +93,9 @@ impl Scaled {
         let mut first = 0;
         let result = archive.parts(&self.weight, AT_ONCE, |bytes| {
             let mut values = self.dtype.widen(&bytes).unwrap_or_default();
-            self.layout
-                .scale_by_output(first, &mut values, self.affine.scale())
-                .map_err(PartError::Numbers)?;
-            let (bytes, here) = narrow(&self.dtype, &values).map_err(|error| PartError::Numbers(moved(error, first)))?;
+            self.layout.scale_by_output(first, &mut values, self.affine.scale()).map_err(PartError::Numbers)?;
+            let (bytes, here) =
+                narrow(&self.dtype, &values).map_err(|error| PartError::Numbers(moved(error, first)))?;
             stored += here;
             first += values.len();
             out(&bytes).map_err(PartError::Write)
@@ -133,7 +133,9 @@ fn narrow(dtype: &Dtype, values: &[f64]) -> Result<(Vec<u8>, Stored), FoldError>
     ) -> Result<(Vec<u8>, Stored), FoldError> {
         let mut rounded = vec![zero; values.len()];
         let stored = store(values, &mut rounded)?;
-        Ok((rounded.into_iter().flat_map(bytes).collect(), stored))
+        let mut narrow = vec![0; values.len() * N];
+        narrow.as_chunks_mut().0.iter_mut().zip(rounded).for_each(|(into, value)| *into = bytes(value));
+        Ok((narrow, stored))
     }
     match dtype {
         Dtype::F64 => each(values, 0.0, f64::to_le_bytes),
