@@ -111,7 +111,7 @@ impl Layer {
     /// let layers = Layer::all(&Archive::open(&path)?, None)?;
     /// assert_eq!((layers[0].name.as_str(), layers[0].channels), ("bn1", 2));
     /// assert_eq!(layers[0].findings[0].code(), "zero-variance");
-    /// assert_eq!(layers[0].guess.as_ref().unwrap().map, "conv1");
+    /// assert_eq!(layers[0].pair().as_deref(), Some("conv1=bn1"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -122,6 +122,11 @@ impl Layer {
         let layers = layers(archive);
         let guesses = guess::all(archive, &layers);
         layers.into_iter().zip(guesses).map(|(named, guess)| Self::read(archive, named, eps, guess)).collect()
+    }
+
+    /// The guess as folding takes it, `conv1=bn1`; to be looked at before it is used.
+    pub fn pair(&self) -> Option<String> {
+        self.guess.as_ref().map(|guess| format!("{}={}", guess.map, self.name))
     }
 
     fn read(

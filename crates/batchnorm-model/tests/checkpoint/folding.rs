@@ -158,11 +158,23 @@ fn everything_else_is_copied_byte_for_byte_and_metadata_kept() {
     for name in expected.into_iter().filter(|name| !name.starts_with("conv.")) {
         assert_eq!(archive.read(name).unwrap(), before.read(name).unwrap(), "{name}");
     }
-    // The official crate agrees that it is one, without the type that it does not know.
-    let file = File::new().weight("conv.weight", &[2, 1]).batch_norm("bn", 2).raw("flags", "BOOL", &[1], &[1]);
+}
+
+#[test]
+fn the_official_crate_reads_what_is_written_and_values_are_aligned() {
+    let file = File::new()
+        .raw("flag", "BOOL", &[1], &[1])
+        .weight("conv.weight", &[2, 1])
+        .batch_norm("bn", 2)
+        .counter("n", 1);
     let (_, folder, _) = fold(&file, &["conv=bn"], &[]);
     let bytes = fs::read(folder.path().join("out.safetensors")).unwrap();
-    safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let official = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(official.len(), 4);
+    for (name, view) in official.tensors() {
+        let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
+        assert_eq!(start % view.dtype().bitsize().div_ceil(8), 0, "{name}");
+    }
 }
 
 #[test]

@@ -53,6 +53,23 @@ fn a_whole_module_is_read_and_runs_no_code() {
 }
 
 #[test]
+fn state_dicts_are_shards_too() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(golden("state.pth"), folder.path().join("pytorch_model-00001-of-00001.bin")).unwrap();
+    let index = folder.path().join("pytorch_model.bin.index.json");
+    let open = |tensor: &str| {
+        let map = serde_json::json!({"weight_map": {tensor: "pytorch_model-00001-of-00001.bin"}});
+        fs::write(&index, map.to_string()).unwrap();
+        Archive::open(&index)
+    };
+    let archive = open("fc.weight").unwrap();
+    assert_eq!(archive.format(), Format::Sharded);
+    assert_eq!(archive.entries().len(), 25);
+    assert_eq!(archive.values("bn1.num_batches_tracked").unwrap(), [100.0]);
+    assert!(matches!(open("missing"), Err(ArchiveError::NotInShard { .. })));
+}
+
+#[test]
 fn layers_and_guesses_are_those_of_the_network() {
     let layers = Layer::all(&open("state.pth"), None).unwrap();
     assert_eq!(layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>(), LAYERS);
@@ -223,7 +240,8 @@ fn the_folded_network_computes_what_pytorch_does() {
         ]
     );
     assert_eq!(folded.metadata()["format"], "pt");
-    // Weights rounded to f32 once, 2^-24 of each of the terms; four layers with scales up to 8 or so pass that on.
+    // Four layers, each off by 2^-24 of its terms, of which there are at most 18 of size 10; the layers behind scale that by
+    // up to 8 each (gamma of size 3, variances from 0.2): 18 * 10 * 2^-24 * 8 = 9e-5.
     let difference = largest(&Network { archive: &folded, eps }.run(&expected.x));
     assert!(difference < 1e-4 && difference > 0.0, "{difference:e}");
 }
