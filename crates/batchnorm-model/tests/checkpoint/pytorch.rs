@@ -118,9 +118,9 @@ impl Network<'_> {
 
     fn run(&self, x: &[f64]) -> Vec<f64> {
         let x = (x.to_vec(), [2, 5, 5]);
-        let x = relu(self.norm("bn1", self.convolution("conv1", &x, [4, 2, 3], 1, 1)));
-        let x = relu(self.norm("features.1", self.convolution("features.0", &x, [4, 1, 3], 0, 4)));
-        let (values, [channels, height, width]) = relu(self.norm("up_bn", self.transposed("up", &x)));
+        let x = self.norm("bn1", self.convolution("conv1", &x, [4, 2, 3], 1, 1));
+        let x = self.norm("features.1", self.convolution("features.0", &x, [4, 1, 3], 0, 4));
+        let (values, [channels, height, width]) = self.norm("up_bn", self.transposed("up", &x));
         let area = height * width;
         let mean: Vec<f64> =
             values.chunks(area).map(|channel| channel.iter().sum::<f64>() / area as f64).collect();
@@ -194,11 +194,6 @@ impl Network<'_> {
         }
         (y, [6, rows, columns])
     }
-}
-
-fn relu((mut values, shape): Image) -> Image {
-    values.iter_mut().for_each(|x| *x = x.max(0.0));
-    (values, shape)
 }
 
 #[test]
