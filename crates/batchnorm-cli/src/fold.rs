@@ -157,14 +157,20 @@ fn document_of(outcomes: &[Outcome], checked: Option<&[Difference]>, good: bool,
 
 fn checkpoint(arguments: &FoldArguments, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let archive = Archive::open(&arguments.model)?;
+    if arguments.in_place && archive.format() != Format::Safetensors {
+        let text = "only safetensors files are written: `--in-place` would make one of a file of another kind; name one with `-o`";
+        return Err(Misuse(text.to_owned()).into());
+    }
     if arguments.pair.is_empty() {
         let text = "a checkpoint does not say which map comes before which layer: name them with `--pair conv1=bn1`; \
                     `batchnorm inspect` proposes pairs by their names";
         return Err(Misuse(text.to_owned()).into());
     }
-    let mut options = FoldOptions::new(arguments.pair.clone());
-    options.eps = arguments.eps.unwrap_or(options.eps);
-    options.transposed.clone_from(&arguments.transposed);
+    let options = FoldOptions {
+        pairs: arguments.pair.clone(),
+        eps: arguments.eps,
+        transposed: arguments.transposed.clone(),
+    };
     let plan = FoldPlan::new(&archive, &options)?;
     if let Some(out) = out {
         plan.write(out)?;
