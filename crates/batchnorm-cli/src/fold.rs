@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use batchnorm_lab::inputs::{self, Images};
 use batchnorm_lab::models::{CheckError, check_folding};
 use batchnorm_model::checkpoint::{Archive, FoldOptions, FoldPlan, Format};
@@ -46,8 +47,9 @@ fn model(arguments: &FoldArguments, out: Option<&Path>) -> anyhow::Result<ExitCo
         return Err(Misuse(text.to_owned()).into());
     }
     let options = Options { overridable: arguments.overridable, ..Options::default() };
-    let mut document = Document::open(&arguments.model)?;
-    let outcomes = fold(&mut document, &options)?;
+    let named = || format!("`{}` as an ONNX model", arguments.model.display());
+    let mut document = Document::open(&arguments.model).with_context(named)?;
+    let outcomes = fold(&mut document, &options).with_context(named)?;
     let folded = outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Folded(_))).count();
     let checked = match (folded, arguments.no_verify || out.is_none()) {
         (0, _) | (_, true) => None,

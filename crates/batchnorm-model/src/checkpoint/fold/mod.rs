@@ -9,8 +9,8 @@ mod weight;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use batchnorm::fold::{Affine, FoldError, Rounding};
 use batchnorm::ElementType;
+use batchnorm::fold::{Affine, FoldError, Rounding};
 
 pub use self::refusal::Refusal;
 use self::weight::Scaled;
