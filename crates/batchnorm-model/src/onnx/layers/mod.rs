@@ -6,4 +6,5 @@ mod scope;
 
 pub use batch_normalization::{BatchNormalization, Mode, Parameter, find};
 pub use constant::Constant;
+pub(crate) use scope::Meaning;
 pub use scope::{Home, Scope};
