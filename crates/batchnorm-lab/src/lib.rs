@@ -7,7 +7,8 @@
 //! - [`mod@train`]: training twins, what is measured of them, checkpoints;
 //! - [`saved`]: trained networks in files;
 //! - [`mod@evaluate`]: scoring saved models, with which statistics, and asking them about images;
-//! - [`report`]: the outcome in words, in a table and on a page.
+//! - [`report`]: the outcome in words, in a table and on a page;
+//! - [`inspection`]: what is wrong with the layers of a trained model, on a page;
 //! - [`claims`]: what is claimed for batch normalization, put to the test;
 //! - [`mod@bench`]: how fast the engine's kernels are, beside the roof of the machine;
 //! - [`check`]: how accurate they are, beside the reference.
@@ -38,6 +39,7 @@ pub mod data;
 mod draw;
 pub mod evaluate;
 pub mod feed;
+pub mod inspection;
 mod names;
 pub mod networks;
 pub mod report;

@@ -60,6 +60,7 @@
 mod absence;
 mod finding;
 mod graph;
+mod group;
 mod json;
 mod layer;
 mod map;
@@ -68,6 +69,7 @@ mod summary;
 
 pub use absence::Absence;
 pub use finding::{Finding, Severity, Verdict};
+pub use group::Group;
 pub use layer::{Layer, Neighbour, Values};
 pub use summary::Summary;
 
