@@ -53,7 +53,9 @@
 pub mod checkpoint;
 mod error;
 pub mod file;
+pub mod fold;
 pub mod inspect;
 pub mod onnx;
+pub mod runtime;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};

@@ -3,8 +3,11 @@
 mod batch_normalization;
 mod constant;
 mod scope;
+mod shapes;
 
 pub use batch_normalization::{BatchNormalization, Mode, Parameter, find};
 pub use constant::Constant;
-pub(crate) use scope::Meaning;
+pub(crate) use constant::axis;
 pub use scope::{Home, Scope};
+pub(crate) use scope::{Meaning, callers};
+pub(crate) use shapes::{Length, Shapes, product};
