@@ -9,6 +9,7 @@ mod claims;
 mod data;
 mod error;
 mod evaluate;
+mod inspect;
 mod interrupt;
 mod memory;
 mod output;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Claims(arguments) => claims::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

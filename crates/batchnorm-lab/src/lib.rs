@@ -7,13 +7,9 @@
 //! - [`mod@train`]: training twins, what is measured of them, checkpoints;
 //! - [`saved`]: trained networks in files;
 //! - [`mod@evaluate`]: scoring saved models, with which statistics, and asking them about images;
-<<<<<<< HEAD
+//! - [`inputs`]: samples for a model's inputs, from files, folders and arrays;
 //! - [`report`]: the outcome in words, in a table and on a page;
 //! - [`inspection`]: what is wrong with the layers of a trained model, on a page;
-=======
-//! - [`inputs`]: samples for a model's inputs, from files, folders and arrays;
-//! - [`report`]: the outcome in words, in a table and on a page.
->>>>>>> main
 //! - [`claims`]: what is claimed for batch normalization, put to the test;
 //! - [`mod@bench`]: how fast the engine's kernels are, beside the roof of the machine;
 //! - [`check`]: how accurate they are, beside the reference.
@@ -44,11 +40,8 @@ pub mod data;
 mod draw;
 pub mod evaluate;
 pub mod feed;
-<<<<<<< HEAD
-pub mod inspection;
-=======
 pub mod inputs;
->>>>>>> main
+pub mod inspection;
 mod names;
 pub mod networks;
 pub mod report;

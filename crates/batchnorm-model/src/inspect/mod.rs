@@ -26,6 +26,7 @@
 //! | `overridable-parameters` | note | a caller may give other parameters |
 //! | `runtime-parameters` | note | parameters that are computed |
 //! | `wide-scales`, `fp16-underflow` | note | folded weights that differ much among channels: a risk for int8 and f16 |
+//! | `no-counter` | note | a checkpoint that does not count batches |
 //!
 //! ```
 //! use batchnorm::Momentum;
@@ -58,6 +59,8 @@
 //! Reading order: [`Inspection`], [`Layer`], [`Finding`], [`Verdict`].
 
 mod absence;
+mod checkpoint;
+mod filter;
 mod finding;
 mod graph;
 mod group;
@@ -65,12 +68,15 @@ mod json;
 mod layer;
 mod map;
 mod numbers;
+mod open;
 mod summary;
+mod verdict;
 
 pub use absence::Absence;
 pub use finding::{Finding, Severity, Verdict};
 pub use group::Group;
 pub use layer::{Layer, Neighbour, Values};
+pub use open::InspectError;
 pub use summary::Summary;
 
 use crate::onnx::document::{Document, DocumentError};
@@ -136,7 +142,16 @@ impl Inspection {
         })
     }
 
-    /// With what folding says of each layer, in the order of the layers.
+    /// With what folding says of each layer of the model that was inspected. Nothing of it is changed.
+    ///
+    /// # Errors
+    ///
+    /// If a stored tensor is damaged, or must not be read.
+    pub fn judged(self, document: &Document) -> Result<Self, DocumentError> {
+        Ok(self.with_verdicts(verdict::of(document)?))
+    }
+
+    /// With these verdicts, in the order of the layers.
     #[must_use]
     pub fn with_verdicts(mut self, verdicts: Vec<Verdict>) -> Self {
         for (layer, verdict) in self.layers.iter_mut().zip(verdicts) {
