@@ -9,6 +9,7 @@ mod claims;
 mod data;
 mod error;
 mod evaluate;
+mod fold;
 mod inspect;
 mod interrupt;
 mod memory;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Claims(arguments) => claims::run(&arguments),
+        Command::Fold(arguments) => fold::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -63,7 +63,8 @@ fn the_table_has_a_row_for_each_layer_and_says_what_was_found() {
     let table = text(&output.stdout);
     assert!(output.status.success() && output.stderr.is_empty(), "{table}{}", text(&output.stderr));
     let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-    for part in ["2 ", "Conv → Relu", "inference", "1e-5", "0.5 .. 1", "-1 .. 0.5", "1 .. 2", "fold", "redundant-bias"]
+    for part in
+        ["2 ", "Conv → Relu", "inference", "1e-5", "0.5 .. 1", "-1 .. 0.5", "1 .. 2", "fold", "redundant-bias"]
     {
         assert!(row("first").contains(part), "{part}: {table}");
     }
@@ -72,7 +73,10 @@ fn the_table_has_a_row_for_each_layer_and_says_what_was_found() {
     }
     assert!(table.contains("\nerror negative-variance in 1 layer\n"), "{table}");
     assert!(table.contains("\n    second: 1 channel (1)\n"), "{table}");
-    assert!(table.contains("\nnote redundant-bias in 1 layer\n") && table.contains("`b` of Conv conv"), "{table}");
+    assert!(
+        table.contains("\nnote redundant-bias in 1 layer\n") && table.contains("`b` of Conv conv"),
+        "{table}"
+    );
     assert!(table.contains("\nrefuse "), "{table}");
     assert!(table.ends_with("\n2 layers, 4 channels: 1 error, 1 note; 1 can be folded, 1 cannot\n"), "{table}");
     assert!(!table.contains('\x1b'), "{table}");
@@ -101,7 +105,9 @@ fn the_document_is_that_of_schema_1() {
             assert!(!layer[key].is_null(), "{key}: {layer}");
         }
         for finding in layer["findings"].as_array().unwrap() {
-            assert!(finding["code"].is_string() && finding["channels"].is_array() && finding["message"].is_string());
+            assert!(
+                finding["code"].is_string() && finding["channels"].is_array() && finding["message"].is_string()
+            );
         }
     }
     assert_eq!(layers[0]["fold"]["verdict"], "fold");
@@ -127,7 +133,10 @@ fn layers_are_chosen_by_name_and_by_findings() {
     let wrong = inspect(folder.path(), &["good.onnx", "--layers", "third"]);
     assert_eq!(wrong.status.code(), Some(2));
     let told = text(&wrong.stderr);
-    assert!(told.contains("no batch-norm layer has a name like `third`; there are `first`, `second`"), "{told}");
+    assert!(
+        told.contains("no batch-norm layer has a name like `third`; there are `first`, `second`"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -138,7 +147,9 @@ fn the_page_is_self_contained_and_has_histograms_of_each_layer() {
     let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
     // Gamma, beta, mean, variance; the scale where there is one.
     assert!(page.matches("<figure").count() >= 8, "{}", page.matches("<figure").count());
-    for part in ["Batch normalization in bad.onnx", "negative-variance", "log10 of the variance", "id=\"layer-1\""] {
+    for part in
+        ["Batch normalization in bad.onnx", "negative-variance", "log10 of the variance", "id=\"layer-1\""]
+    {
         assert!(page.contains(part), "{part}");
     }
     for outside in ["http://", "https://", " src=", "@import", "NaN"] {

@@ -42,6 +42,7 @@ pub mod evaluate;
 pub mod feed;
 pub mod inputs;
 pub mod inspection;
+pub mod models;
 mod names;
 pub mod networks;
 pub mod report;

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod claims;
 mod evaluate;
+mod fold;
 mod inspect;
 mod train;
 
@@ -11,6 +12,7 @@ pub use bench::BenchArguments;
 pub use check::CheckArguments;
 pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
 pub use evaluate::EvaluateArguments;
+pub use fold::FoldArguments;
 pub use inspect::InspectArguments;
 pub use train::TrainArguments;
 
@@ -30,6 +32,7 @@ Examples:
   batchnorm train --resume runs/X      go on after an interruption
   batchnorm evaluate runs/X/batch_norm.safetensors --data mnist
   batchnorm claims run all --quick     every claim made for batch normalization, with a verdict
+  batchnorm fold model.onnx -o folded.onnx
   batchnorm bench --shape 32x64x56x56  how fast the kernels are, beside a plain copy
   batchnorm check                      whether the kernels compute what they should on this machine
   batchnorm inspect model.onnx         what is wrong with a trained model's batch-norm layers
@@ -61,6 +64,9 @@ pub enum Command {
     /// Put the claims made for batch normalization to the test
     #[command(long_about = claims::ABOUT, after_help = claims::EXAMPLES)]
     Claims(Box<ClaimsArguments>),
+    /// Fold batch-norm layers of a trained model into the weights around them
+    #[command(long_about = fold::ABOUT, after_help = fold::EXAMPLES)]
+    Fold(Box<FoldArguments>),
     /// Time the kernels, beside the roof of this machine
     #[command(long_about = bench::ABOUT, after_help = bench::EXAMPLES)]
     Bench(Box<BenchArguments>),

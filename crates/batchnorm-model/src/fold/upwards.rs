@@ -145,8 +145,14 @@ impl Folder<'_, '_> {
                     .into());
                 };
                 let both = factor.then(affine).map_err(Refusal::from)?;
-                // The map's value takes the product's place.
-                self.rename_producer(&with.other, y)?;
+                // The operand's value takes the product's place, which may be another product's that was taken away.
+                let named = |edit: &Edit| matches!(edit, Edit::Output { node, .. } if *node == index);
+                let name =
+                    match self.plan.edits.iter().position(named).map(|place| self.plan.edits.remove(place)) {
+                        Some(Edit::Output { name, .. }) => name,
+                        _ => y.to_owned(),
+                    };
+                self.rename_producer(&with.other, &name)?;
                 self.plan.push(Edit::Remove { node: index });
                 self.upwards(&with.other, axis, both, node.title())
             }

@@ -1,5 +1,7 @@
 //! The layers of a checkpoint: names and numbers, without a graph.
 
+use batchnorm::BatchNormConfig;
+
 use super::finding::{Finding, Severity};
 use super::layer::{Layer, Neighbour, Values};
 use super::map::of_sizes;
@@ -7,10 +9,22 @@ use super::numbers::{of_eps, of_values};
 use crate::checkpoint::{self, Archive, ArchiveError, Dtype, Remark};
 
 pub(super) fn layers(archive: &Archive, eps: Option<f64>) -> Result<Vec<Layer>, ArchiveError> {
-    checkpoint::Layer::all(archive, eps)?.into_iter().map(|layer| read(archive, layer)).collect()
+    let default = BatchNormConfig::pytorch().eps;
+    let found = checkpoint::Layer::all(archive, eps.unwrap_or(default))?;
+    let of = |layer: checkpoint::Layer| {
+        let known = eps.or(layer.eps);
+        read(archive, layer, known, known.unwrap_or(default))
+    };
+    found.into_iter().map(of).collect()
 }
 
-fn read(archive: &Archive, found: checkpoint::Layer) -> Result<Layer, ArchiveError> {
+/// A layer whose eps is `known` and, where it is not, taken to be `eps`.
+fn read(
+    archive: &Archive,
+    found: checkpoint::Layer,
+    known: Option<f64>,
+    eps: f64,
+) -> Result<Layer, ArchiveError> {
     let optional = |name: &Option<String>| name.as_ref().map(|name| archive.values(name)).transpose();
     let values = Values {
         gamma: optional(&found.tensors.gamma)?,
@@ -18,9 +32,8 @@ fn read(archive: &Archive, found: checkpoint::Layer) -> Result<Layer, ArchiveErr
         mean: Some(archive.values(&found.tensors.mean)?),
         variance: Some(archive.values(&found.tensors.variance)?),
     };
-    let eps = found.examined_with;
     let mut findings = of_values(&values, eps, found.counter, smallest_normal(&found.dtype));
-    findings.extend(found.eps.and_then(of_eps));
+    findings.extend(known.and_then(of_eps));
     for remark in &found.remarks {
         findings.extend(match remark {
             // Told as `never-trained`.
@@ -41,8 +54,8 @@ fn read(archive: &Archive, found: checkpoint::Layer) -> Result<Layer, ArchiveErr
         producer: found.guess.map(|guess| Neighbour::Guess(guess.map)),
         consumers: Vec::new(),
         mode: None,
-        eps: found.eps,
-        eps_given: found.eps.is_some(),
+        eps: known,
+        eps_given: known.is_some(),
         momentum: None,
         batches: found.counter,
         mean_in_sigmas: values.mean_in_sigmas(eps),

@@ -9,8 +9,8 @@ mod weight;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use batchnorm::ElementType;
 use batchnorm::fold::{Affine, FoldError, Rounding};
+use batchnorm::{BatchNormConfig, ElementType};
 
 pub use self::refusal::Refusal;
 use self::weight::Scaled;
@@ -29,6 +29,13 @@ pub struct FoldOptions {
     pub eps: f64,
     /// The maps that are transposed convolutions, which a file does not tell.
     pub transposed: Vec<Pattern>,
+}
+
+impl FoldOptions {
+    /// These pairs, with PyTorch's eps and no transposed convolutions.
+    pub fn new(pairs: Vec<Pair>) -> Self {
+        Self { pairs, eps: BatchNormConfig::pytorch().eps, transposed: Vec::new() }
+    }
 }
 
 /// A pair and what becomes of it.
