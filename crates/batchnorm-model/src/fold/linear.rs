@@ -219,11 +219,9 @@ impl Folder<'_, '_> {
         let matrix =
             map.node.output(0).and_then(|y| self.shapes.of(y)).is_some_and(|lengths| lengths.len() == 2);
         let old_style = self.document.opset() < 7;
-        self.plan.push(Edit::Constant {
-            node: index,
-            input,
-            new: New { dims, element, values: Arc::new(scaled) },
-        });
+        let bound = Rounding::of(engine_type(element)).relative(layout.terms(), affine.roundings());
+        let weight = self.moved(Arc::new(scaled), bound);
+        self.plan.push(Edit::Constant { node: index, input, new: New { dims, element, values: weight } });
         let needed = had || bias.values.iter().any(|&value| value != 0.0);
         if needed {
             let mut values = bias.values;
@@ -293,16 +291,13 @@ impl Folder<'_, '_> {
         let (index, input, title) = (map.index, map.input, map.node.title().to_owned());
         let bound = Rounding::of(engine_type(element)).relative(map.layout.terms(), affine.roundings());
         let dims = map.weight.dims.clone();
-        self.plan.push(Edit::Constant {
-            node: index,
-            input,
-            new: New { dims, element, values: Arc::new(scaled) },
-        });
+        let (weight, new) = (self.moved(Arc::new(scaled), bound), self.moved(Arc::new(new), bound));
+        self.plan.push(Edit::Constant { node: index, input, new: New { dims, element, values: weight } });
         let dims = vec![rows, outputs as u64];
         self.plan.push(Edit::Constant {
             node: index,
             input: input + 1,
-            new: New { dims, element, values: Arc::new(new) },
+            new: New { dims, element, values: new },
         });
         let one = AttributeValue::Float(1.0);
         self.plan.push(Edit::Attribute { node: index, name: "beta", value: one });

@@ -93,14 +93,14 @@ impl Folder<'_, '_> {
         let beta: Vec<f64> = (0..channels)
             .map(|channel| affine.scale()[channel] * beta[channel] + affine.shift()[channel])
             .collect();
+        let bound = Rounding::of(engine_type(element)).relative(1, affine.roundings());
         for (input, values) in [(1, gamma), (2, beta)] {
-            self.plan.flushed += super::weights::fits(element, &values).map_err(Refusal::from)?;
-            let new =
-                super::plan::New { dims: vec![channels as u64], element, values: std::sync::Arc::new(values) };
+            self.plan.flushed += fits(element, &values).map_err(Refusal::from)?;
+            let values = self.moved(Arc::new(values), bound);
+            let new = New { dims: vec![channels as u64], element, values };
             self.plan.push(Edit::Constant { node: index, input, new });
         }
-        let rounding = batchnorm::fold::Rounding::of(super::weights::engine_type(element));
-        self.plan.bound = self.plan.bound.max(rounding.relative(1, affine.roundings()));
+        self.plan.bound = self.plan.bound.max(bound);
         self.plan.into.push(layer.name);
         Ok(())
     }

@@ -119,7 +119,7 @@ impl BatchNormalization {
         };
         let extra = || node.outputs().iter().skip(1).filter(|name| !name.is_empty());
         let training = match opset {
-            ..7 => node.int("is_test").unwrap_or(0) == 0 && extra().next().is_some(),
+            ..7 => node.int("is_test").unwrap_or(0) == 0,
             7..14 => extra().next().is_some(),
             _ => node.int("training_mode").unwrap_or(0) != 0,
         };
