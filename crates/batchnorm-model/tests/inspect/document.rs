@@ -19,14 +19,14 @@ fn the_document_has_the_fields_that_were_promised() {
     };
     let model = Model::healthy("a", "x", "h")
         .parameters("b", &[1.0; 2], &[0.0; 2], &[0.5; 2], &[-1.0, 1.0])
-        .layer("b", "h", &["y"], &[Attribute::Float("epsilon", 0.5)]);
+        .layer("b", "h", &["y"], &[Attribute::Float("epsilon", 0.0625)]);
     let document = parsed(&model.inspect().with_verdicts(vec![verdict(true), verdict(false)]));
     assert_eq!((&document["schema"], &document["format"]), (&json!(1), &json!("onnx")));
     assert_eq!((&document["opset"], &document["ir_version"]), (&json!(15), &json!(8)));
     let [a, b] = &document["layers"].as_array().unwrap()[..] else { panic!("two layers") };
     assert_eq!((&a["name"], &a["channels"], &a["mode"]), (&json!("a"), &json!(2), &json!("inference")));
     // ONNX's default, which the node does not say.
-    assert_eq!((&a["eps"], &a["eps_given"], &b["eps"]), (&json!(1e-5), &json!(false), &json!(0.5)));
+    assert_eq!((&a["eps"], &a["eps_given"], &b["eps"]), (&json!(1e-5), &json!(false), &json!(0.0625)));
     assert_eq!((&a["findings"], &a["inside"], &a["batches"]), (&json!([]), &Value::Null, &Value::Null));
     assert_eq!(a["producer"], json!({"op": "input", "name": "x"}));
     assert_eq!(a["consumers"], json!([{"op": "BatchNormalization", "name": "b"}]));
