@@ -10,6 +10,7 @@ mod data;
 mod error;
 mod evaluate;
 mod fold;
+mod inspect;
 mod interrupt;
 mod memory;
 mod output;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Fold(arguments) => fold::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

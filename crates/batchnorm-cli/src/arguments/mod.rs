@@ -5,6 +5,7 @@ mod check;
 mod claims;
 mod evaluate;
 mod fold;
+mod inspect;
 mod train;
 
 pub use bench::BenchArguments;
@@ -12,6 +13,7 @@ pub use check::CheckArguments;
 pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
 pub use evaluate::EvaluateArguments;
 pub use fold::FoldArguments;
+pub use inspect::InspectArguments;
 pub use train::TrainArguments;
 
 use std::path::PathBuf;
@@ -33,12 +35,14 @@ Examples:
   batchnorm fold model.onnx -o folded.onnx
   batchnorm bench --shape 32x64x56x56  how fast the kernels are, beside a plain copy
   batchnorm check                      whether the kernels compute what they should on this machine
+  batchnorm inspect model.onnx         what is wrong with a trained model's batch-norm layers
   batchnorm train --help               all options";
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done, even if one of several networks diverged: that is a result
-  1    the answer is bad news: every network diverged, a model's outputs are not finite, a kernel is wrong
+  1    the answer is bad news: every network diverged, a model's outputs are not finite, a kernel is wrong,
+       `inspect --strict` found an error or a warning
   2    wrong options, unreadable input, or a folder that cannot be used
   130  interrupted by Ctrl-C or a signal to end; what was measured is kept";
 
@@ -69,6 +73,9 @@ pub enum Command {
     /// Check the kernels of this machine against the reference
     #[command(long_about = check::ABOUT, after_help = check::EXAMPLES)]
     Check(CheckArguments),
+    /// Look at the batch-norm layers of a trained model, and tell what is wrong
+    #[command(long_about = inspect::ABOUT, after_help = inspect::EXAMPLES)]
+    Inspect(InspectArguments),
 }
 
 /// Where data sets are kept, and whether they may be downloaded.

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod claims;
 pub mod fold;
+pub mod inspect;
 
 use batchnorm_lab::evaluate::Prediction;
 use batchnorm_lab::report;
