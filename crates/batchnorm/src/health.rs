@@ -195,7 +195,7 @@ impl fmt::Display for Finding {
 }
 
 /// How many channels, and the first few of them.
-struct Channels<'a>(&'a [usize]);
+pub(crate) struct Channels<'a>(pub(crate) &'a [usize]);
 
 impl fmt::Display for Channels<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -41,7 +41,7 @@
 //! 7. [`BatchNorm`]: a layer that holds all of it; [`Names`]: its state under PyTorch's and Keras's names.
 //! 8. The variants: [`Variant`] names them; a [`passes::Plan`] with its [`Partition`] and [`passes::Statistics`] is what
 //!    [`passes::forward`] carries out, over a [`Mask`] and among the ranks of an [`Exchange`] if there are any.
-//! 9. [`MicroBatches`], [`double_backward()`], [`decay`], [`health`]: around the layer.
+//! 9. [`MicroBatches`], [`double_backward()`], [`decay`], [`health`], [`fold`]: around the layer.
 //!
 //! Every equation, convention and policy on one page: [`semantics`].
 //!
@@ -56,6 +56,7 @@ mod double_backward;
 mod element;
 mod error;
 mod exchange;
+pub mod fold;
 pub mod health;
 mod inference;
 mod kernels;
