@@ -71,6 +71,7 @@ pub struct Document {
     metadata: Vec<(String, String)>,
     graph: (usize, Graph),
     functions: Vec<(usize, Function)>,
+    training_info: bool,
     /// Fields that are copied: their places and bytes.
     others: Vec<(usize, Span)>,
 }
@@ -101,6 +102,7 @@ impl Document {
         }
         let (mut ir_version, mut opsets, mut metadata) = (None, Vec::new(), Vec::new());
         let (mut graph, mut functions, mut others) = (None, Vec::new(), Vec::new());
+        let mut training_info = false;
         for (place, located) in Fields::new(&source, &(0..source.len())).enumerate() {
             let located = located?;
             match located.number {
@@ -111,6 +113,7 @@ impl Document {
                     match number {
                         field::IR_VERSION => ir_version = Some(located.int()?),
                         field::OPSET_IMPORT => opsets.push(operators(&source, &located.bytes()?)?),
+                        field::TRAINING_INFO => training_info = true,
                         field::METADATA_PROPS => metadata.push(tensor::entry(&source, &located.bytes()?)?),
                         _ => {}
                     }
@@ -120,7 +123,8 @@ impl Document {
         }
         let ir_version = ir_version.ok_or_else(|| not("a file that does not say its IR version"))?;
         let graph = graph.ok_or_else(|| not("a file without a graph"))?;
-        Ok(Self { storage: Storage::new(source), ir_version, opsets, metadata, graph, functions, others })
+        let storage = Storage::new(source);
+        Ok(Self { storage, ir_version, opsets, metadata, graph, functions, training_info, others })
     }
 
     /// The version of the format.
@@ -157,6 +161,11 @@ impl Document {
     /// A function it brings along, to be changed.
     pub fn function_mut(&mut self, index: usize) -> &mut Function {
         &mut self.functions[index].1
+    }
+
+    /// Whether it says how it is trained (`training_info`): that is copied, and may name any value of the graph.
+    pub fn has_training_info(&self) -> bool {
+        self.training_info
     }
 
     /// Where the values of its tensors are.

@@ -2,8 +2,13 @@
 
 mod batch_normalization;
 mod constant;
+mod edit;
 mod scope;
+mod unused;
 
 pub use batch_normalization::{BatchNormalization, Mode, Parameter, find};
 pub use constant::Constant;
+pub use edit::{FreshNames, homes};
+pub(crate) use scope::Meaning;
 pub use scope::{Home, Scope};
+pub use unused::remove_unused;
