@@ -53,6 +53,8 @@ pub mod checkpoint;
 pub mod convert;
 mod error;
 pub mod file;
+pub mod fold;
 pub mod onnx;
+pub mod runtime;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};

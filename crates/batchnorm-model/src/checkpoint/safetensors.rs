@@ -15,11 +15,11 @@ use serde::{Deserialize as DeriveDeserialize, Serialize};
 use crate::{CheckpointError, FileError, file};
 
 /// The header's key for the metadata; no tensor can have it as its name.
-const METADATA: &str = "__metadata__";
+pub(super) const METADATA: &str = "__metadata__";
 /// The most bytes of header that readers take.
-const HEADER_LIMIT: usize = 100_000_000;
+pub(super) const HEADER_LIMIT: usize = 100_000_000;
 /// The header's length comes first, in as many bytes.
-const PREFIX: usize = size_of::<u64>();
+pub(super) const PREFIX: usize = size_of::<u64>();
 
 /// The elements of a tensor, by type.
 #[derive(Clone, Debug, PartialEq)]
@@ -292,16 +292,16 @@ impl Tensors {
     }
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("text, numbers and maps with text as keys have a JSON form")
 }
 
 /// What the header says of a tensor.
 #[derive(Debug, DeriveDeserialize, Serialize)]
-struct Entry {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: (usize, usize),
+pub(super) struct Entry {
+    pub dtype: String,
+    pub shape: Vec<usize>,
+    pub data_offsets: (usize, usize),
 }
 
 impl Entry {

@@ -199,6 +199,21 @@ impl Affine {
         Some(self.each(|values| values[range.clone()].to_vec()))
     }
 
+    /// These channels, in this order, each as often as it is named. `None` beyond the last channel.
+    ///
+    /// ```
+    /// use batchnorm::fold::Affine;
+    ///
+    /// let layer = Affine::of(vec![1.0, 2.0], vec![0.0, 3.0])?;
+    /// assert_eq!(layer.select(&[1, 0, 1]).unwrap().shift(), [3.0, 0.0, 3.0]);
+    /// assert_eq!(layer.select(&[2]), None);
+    /// # Ok::<(), batchnorm::fold::FoldError>(())
+    /// ```
+    pub fn select(&self, channels: &[usize]) -> Option<Self> {
+        let known = channels.iter().all(|&channel| channel < self.channels());
+        known.then(|| self.each(|values| channels.iter().map(|&channel| values[channel]).collect()))
+    }
+
     /// Whether t = 0 in all channels: such a layer goes through padding with zeros.
     pub fn is_pure_scale(&self) -> bool {
         self.shift.iter().all(|&shift| shift == 0.0)

@@ -118,6 +118,9 @@ impl Scope<'_> {
         name: &str,
         depth: usize,
     ) -> Result<Option<Constant>, DocumentError> {
+        if let Some((scope, given)) = self.given(name) {
+            return scope.constant_within(storage, given, depth);
+        }
         match self.meaning(name) {
             Meaning::Initializer { tensor, home, input } => {
                 if tensor.element().bytes().is_none() {
@@ -128,7 +131,7 @@ impl Scope<'_> {
                 constant.overridable = input;
                 Ok(Some(constant))
             }
-            Meaning::Node { node, output: 0, .. } if depth > 0 => self.computed(storage, node, depth - 1),
+            Meaning::Node { node, output: 0 } if depth > 0 => self.computed(storage, node, depth - 1),
             _ => Ok(None),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::onnx::document::{AttributeValue, Document, Graph, Node, Tensor};
+use crate::onnx::document::{AttributeValue, Document, Function, Graph, Node, Tensor};
 
 /// Which graph of a document: its own, one inside a node (a branch, a body), or a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +82,8 @@ impl Home {
 pub struct Scope<'d> {
     /// From the outermost graph to the innermost.
     levels: Vec<Level<'d>>,
+    /// Of a function that is called once: where from, and what its inputs are there.
+    caller: Option<Box<(Scope<'d>, HashMap<&'d str, &'d str>)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -110,14 +112,27 @@ pub(crate) enum Meaning<'d> {
 }
 
 impl<'d> Scope<'d> {
-    /// The names of a graph of a document.
+    /// The names of a graph of a document. Those of a function that is called once are what the call gives.
     pub fn new(document: &'d Document, home: &Home) -> Self {
+        Self::within(document, home, CALLS)
+    }
+
+    fn within(document: &'d Document, home: &Home, calls: usize) -> Self {
+        let function = home.function.filter(|_| calls > 0).and_then(|index| document.functions().nth(index));
+        let caller = function.and_then(|function| {
+            let mut found = callers(document, function);
+            let (home, node) = found.pop().filter(|_| found.is_empty())?;
+            let node = home.nodes(document).get(node)?;
+            let given = node.inputs().iter().map(String::as_str);
+            let names = function.inputs().iter().map(String::as_str).zip(given).collect();
+            Some(Box::new((Self::within(document, &home, calls - 1), names)))
+        });
         let mut levels = Vec::new();
         for depth in 0..=home.steps.len() {
             let outer = Home { function: home.function, steps: home.steps[..depth].to_vec() };
             levels.push(Level::new(document, outer));
         }
-        Self { levels }
+        Self { levels, caller }
     }
 
     fn innermost(&self) -> &Level<'d> {
@@ -165,6 +180,14 @@ impl<'d> Scope<'d> {
         }
         Meaning::Unknown
     }
+
+    /// What an input of a function that is called once is, where it is called.
+    pub(crate) fn given(&self, name: &str) -> Option<(&Self, &'d str)> {
+        let (scope, names) = self.caller.as_deref()?;
+        let given = names.get(name)?;
+        let inner = |level: &Level<'_>| level.producers.contains_key(name) || level.inputs.contains(&name);
+        (!self.levels[1..].iter().any(inner)).then_some((scope, given))
+    }
 }
 
 impl<'d> Level<'d> {
@@ -202,6 +225,31 @@ impl<'d> Level<'d> {
         };
         Self { home, nodes, producers, initializers, inputs, outputs, consumers }
     }
+}
+
+/// Functions that call functions are followed so far.
+const CALLS: usize = 16;
+
+/// Where a function is called: graphs and their nodes.
+pub(crate) fn callers(document: &Document, function: &Function) -> Vec<(Home, usize)> {
+    fn inside(document: &Document, home: &Home, function: &Function, found: &mut Vec<(Home, usize)>) {
+        for (index, node) in home.nodes(document).iter().enumerate() {
+            if node.op() == function.name() && node.domain() == function.domain() {
+                found.push((home.clone(), index));
+            }
+            for (attribute, value) in node.attributes().iter().enumerate() {
+                if matches!(value.value(), AttributeValue::Graph(_)) {
+                    inside(document, &home.inside(index, attribute), function, found);
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    inside(document, &Home::default(), function, &mut found);
+    for index in 0..document.functions().len() {
+        inside(document, &Home { function: Some(index), steps: Vec::new() }, function, &mut found);
+    }
+    found
 }
 
 /// The names that a graph takes from around it; and some of its own, which does no harm: names are used once.
