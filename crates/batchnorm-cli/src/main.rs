@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod check;
 mod claims;
+mod convert;
 mod data;
 mod error;
 mod evaluate;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Claims(arguments) => claims::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
     };

@@ -3,12 +3,14 @@
 mod bench;
 mod check;
 mod claims;
+mod convert;
 mod evaluate;
 mod train;
 
 pub use bench::BenchArguments;
 pub use check::CheckArguments;
 pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
+pub use convert::ConvertArguments;
 pub use evaluate::EvaluateArguments;
 pub use train::TrainArguments;
 
@@ -28,6 +30,7 @@ Examples:
   batchnorm train --resume runs/X      go on after an interruption
   batchnorm evaluate runs/X/batch_norm.safetensors --data mnist
   batchnorm claims run all --quick     every claim made for batch normalization, with a verdict
+  batchnorm convert training.onnx -o model.onnx --to-inference
   batchnorm bench --shape 32x64x56x56  how fast the kernels are, beside a plain copy
   batchnorm check                      whether the kernels compute what they should on this machine
   batchnorm train --help               all options";
@@ -57,6 +60,9 @@ pub enum Command {
     /// Put the claims made for batch normalization to the test
     #[command(long_about = claims::ABOUT, after_help = claims::EXAMPLES)]
     Claims(Box<ClaimsArguments>),
+    /// Convert a trained model: for inference, with frozen layers, or under another library's names
+    #[command(long_about = convert::ABOUT, after_help = convert::EXAMPLES)]
+    Convert(Box<ConvertArguments>),
     /// Time the kernels, beside the roof of this machine
     #[command(long_about = bench::ABOUT, after_help = bench::EXAMPLES)]
     Bench(Box<BenchArguments>),

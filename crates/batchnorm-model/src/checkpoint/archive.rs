@@ -139,10 +139,8 @@ impl Archive {
     pub fn open_part(path: &Path, key: Option<&str>) -> Result<Self, ArchiveError> {
         let unreadable = |source| ArchiveError::Read { path: path.to_owned(), source };
         let start = start(path).map_err(unreadable)?;
-        let format = Format::of_start(&start).ok_or_else(|| ArchiveError::Unrecognised {
-            path: path.to_owned(),
-            found: in_words(&start),
-        })?;
+        let format = Format::of_start(&start)
+            .ok_or_else(|| ArchiveError::Unrecognised { path: path.to_owned(), found: in_words(&start) })?;
         let mut archive = Self {
             path: path.to_owned(),
             format,
@@ -363,10 +361,8 @@ impl Archive {
     }
 
     fn known(&self, name: &str) -> Result<&TensorEntry, ArchiveError> {
-        self.entry(name).ok_or_else(|| ArchiveError::NoSuchTensor {
-            tensor: name.to_owned(),
-            path: self.path.clone(),
-        })
+        self.entry(name)
+            .ok_or_else(|| ArchiveError::NoSuchTensor { tensor: name.to_owned(), path: self.path.clone() })
     }
 
     fn read_range(&self, entry: &TensorEntry, start: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
@@ -375,8 +371,7 @@ impl Archive {
             Source::PyTorch(_) => 0,
         };
         let DataFile { path, length: file_length, file } = &self.files[number];
-        let failed =
-            |source| ArchiveError::Tensor { tensor: entry.name.clone(), path: path.clone(), source };
+        let failed = |source| ArchiveError::Tensor { tensor: entry.name.clone(), path: path.clone(), source };
         match &entry.source {
             Source::File { offset, .. } => {
                 // The header was checked against the file's length, so that this is no more than there is.

@@ -120,7 +120,9 @@ pub enum ArchiveError {
         path: PathBuf,
     },
     /// A tensor's elements are of a type that is not understood.
-    #[error("tensor `{tensor}` holds {dtype}, expected numbers of a type that is read (F64 to U8); convert it first")]
+    #[error(
+        "tensor `{tensor}` holds {dtype}, expected numbers of a type that is read (F64 to U8); convert it first"
+    )]
     NotNumbers {
         /// The tensor.
         tensor: String,

@@ -75,7 +75,8 @@ pub(super) fn all(archive: &Archive, layers: &[Named]) -> Vec<Option<Guess>> {
         let rejected: Vec<Candidate> = candidates.extract_if(.., is_mistaken).collect();
         if candidates.is_empty() {
             let only_one = siblings.only_one(layer);
-            candidates.extend(only_one.filter(|one| rejected.iter().all(|other| other.map.name != one.map.name)));
+            candidates
+                .extend(only_one.filter(|one| rejected.iter().all(|other| other.map.name != one.map.name)));
         }
     }
     let first = |candidates: &Vec<Candidate>| candidates.first().map(|first| first.map.name.clone());
@@ -107,7 +108,9 @@ fn by_name(archive: &Archive, layer: &Named, mistaken: &mut HashSet<(String, Str
         let Some(map) = maps::find(archive, &name, layer.convention) else { return };
         if map.outputs(Order::AsNamed) == Some(layer.channels) {
             found.push(Candidate { map, transposed: false, reason, kind });
-        } else if map.outputs(Order::Transposed) == Some(layer.channels) && (kind.is_none() || is_upwards(&name)) {
+        } else if map.outputs(Order::Transposed) == Some(layer.channels)
+            && (kind.is_none() || is_upwards(&name))
+        {
             let reason = format!("{reason}, if it is a transposed convolution");
             found.push(Candidate { map, transposed: true, reason, kind });
         } else {
@@ -141,7 +144,8 @@ fn by_name(archive: &Archive, layer: &Named, mistaken: &mut HashSet<(String, Str
 /// of a normalization that comes before the map.
 fn is_upwards(name: &str) -> bool {
     let name = name.to_lowercase();
-    ["transpose", "deconv"].iter().any(|word| name.contains(word)) || parts(&name).any(|part| part.starts_with("up"))
+    ["transpose", "deconv"].iter().any(|word| name.contains(word))
+        || parts(&name).any(|part| part.starts_with("up"))
 }
 
 /// Maps and layers by the module that they are parts of.
@@ -175,11 +179,8 @@ impl Siblings {
         if last.parse::<usize>().is_ok() || self.layers.get(&(parent.to_owned(), layer.channels)) != Some(&1) {
             return None;
         }
-        let mut fitting = self
-            .maps
-            .get(parent)?
-            .iter()
-            .filter(|map| map.outputs(Order::AsNamed) == Some(layer.channels));
+        let mut fitting =
+            self.maps.get(parent)?.iter().filter(|map| map.outputs(Order::AsNamed) == Some(layer.channels));
         let (map, None) = (fitting.next()?, fitting.next()) else { return None };
         let reason = format!("it alone beside `{last}` has {} outputs", layer.channels);
         Some(Candidate { map: map.clone(), transposed: false, reason, kind: None })

@@ -55,7 +55,9 @@ impl Header {
         }
         // Now a length that fits the memory, however large the file.
         if length > HEADER_LIMIT as u64 {
-            return Ok(Err(not(format!("a header of {length} bytes, more than the {HEADER_LIMIT} of the format"))));
+            return Ok(Err(not(format!(
+                "a header of {length} bytes, more than the {HEADER_LIMIT} of the format"
+            ))));
         }
         let mut json = vec![0; length as usize];
         file.read_exact(&mut json)?;
@@ -76,7 +78,9 @@ impl Header {
         for (tensor, placed) in order {
             let (start, stop) = placed.data_offsets;
             if start != end || stop < start {
-                let found = format!("tensor `{tensor}` lies at bytes {start} to {stop}, expected it from byte {end} on");
+                let found = format!(
+                    "tensor `{tensor}` lies at bytes {start} to {stop}, expected it from byte {end} on"
+                );
                 return Err(CheckpointError::Layout { found });
             }
             check_shape(tensor, placed)?;

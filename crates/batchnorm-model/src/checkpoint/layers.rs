@@ -129,8 +129,8 @@ impl Layer {
         let numbers = values.numbers(known.unwrap_or(eps));
         let counter = values.counter;
         let scale = Affine::new(&numbers).ok().and_then(|affine| range(affine.scale()));
-        let initial =
-            values.mean.iter().all(|&mean| mean == 0.0) && values.variance.iter().all(|&variance| variance == 1.0);
+        let initial = values.mean.iter().all(|&mean| mean == 0.0)
+            && values.variance.iter().all(|&variance| variance == 1.0);
         let bias = guess.as_ref().is_some_and(|guess| guess.bias.is_some());
         let remarks = [
             (named.convention.counter().is_some() && counter.is_none(), Remark::NoCounter),
@@ -175,8 +175,7 @@ pub(super) struct LayerValues {
 
 impl LayerValues {
     pub fn read(archive: &Archive, tensors: &LayerTensors) -> Result<Self, ArchiveError> {
-        let optional =
-            |name: &Option<String>| name.as_ref().map(|name| archive.values(name)).transpose();
+        let optional = |name: &Option<String>| name.as_ref().map(|name| archive.values(name)).transpose();
         // One number, whatever its shape; anything else under that name is no counter.
         let counter = tensors.counter.as_ref().and_then(|name| archive.entry(name));
         let counter = counter.filter(|entry| Some(entry.bytes) == entry.dtype.size().map(|size| size as u64));

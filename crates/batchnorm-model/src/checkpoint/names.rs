@@ -135,8 +135,7 @@ pub(super) fn parts(name: &str) -> impl DoubleEndedIterator<Item = &str> {
 
 /// The layers of a checkpoint. In the order of the file, unless that is the alphabet's: then numbers in names count.
 pub(super) fn layers(archive: &Archive) -> Vec<Named> {
-    let mut layers: Vec<Named> =
-        archive.entries().iter().filter_map(|entry| layer(archive, entry)).collect();
+    let mut layers: Vec<Named> = archive.entries().iter().filter_map(|entry| layer(archive, entry)).collect();
     if layers.is_sorted_by(|a, b| a.name <= b.name) {
         layers.sort_by(|a, b| super::pytorch::by_number(&a.name, &b.name));
     }
@@ -178,7 +177,8 @@ fn layer(archive: &Archive, mean: &TensorEntry) -> Option<Named> {
         return None;
     }
     let &[channels] = &mean.shape[..] else { return None };
-    let per_channel = [Some(&tensors.mean), Some(&tensors.variance), tensors.gamma.as_ref(), tensors.beta.as_ref()];
+    let per_channel =
+        [Some(&tensors.mean), Some(&tensors.variance), tensors.gamma.as_ref(), tensors.beta.as_ref()];
     let fits = per_channel.into_iter().flatten().all(|name| {
         archive.entry(name).is_some_and(|entry| entry.shape == [channels] && entry.dtype.is_float())
     });

@@ -70,9 +70,7 @@ pub(super) fn write_unchanged(archive: &Archive, path: &Path) -> Result<(), Rewr
         return write(archive, &OutputTensor::all(archive), &metadata(archive), path);
     }
     file::write_with(path, |out| {
-        archive
-            .copy_file_to(out)?
-            .map_err(|source| FileError::Write { path: path.to_owned(), source }.into())
+        archive.copy_file_to(out)?.map_err(|source| FileError::Write { path: path.to_owned(), source }.into())
     })
 }
 
@@ -84,7 +82,8 @@ pub(super) fn write(
     metadata: &BTreeMap<String, String>,
     path: &Path,
 ) -> Result<(), RewriteError> {
-    let invalid = |source: CheckpointError| FileError::Checkpoint { path: path.to_owned(), source: source.into() };
+    let invalid =
+        |source: CheckpointError| FileError::Checkpoint { path: path.to_owned(), source: source.into() };
     // Readers view the values in place, so that each must lie at a multiple of its size: the widest come first. A file that
     // has them so keeps its order.
     let mut order: Vec<usize> = (0..tensors.len()).collect();

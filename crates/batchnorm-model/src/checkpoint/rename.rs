@@ -73,7 +73,10 @@ impl fmt::Display for Unconverted {
                  merge `batch_stats` into `params` before"
             ),
             Self::NameTaken { name } => {
-                write!(f, "a tensor that is no part of the layer is named `{name}` already; rename that one before")
+                write!(
+                    f,
+                    "a tensor that is no part of the layer is named `{name}` already; rename that one before"
+                )
             }
             Self::Target => write!(
                 f,
@@ -250,7 +253,12 @@ impl<'a> Conversion<'a> {
             let missing = [(&tensors.gamma, to.gamma(), 1.0), (&tensors.beta, to.beta(), 0.0)];
             for (_, last, value) in missing.into_iter().filter(|(there, ..)| there.is_none()) {
                 let dtype = self.archive.entry(&tensors.mean).map_or(Dtype::F32, |entry| entry.dtype.clone());
-                created.push(Created { name: format!("{place}{last}"), dtype, channels: layer.channels, value });
+                created.push(Created {
+                    name: format!("{place}{last}"),
+                    dtype,
+                    channels: layer.channels,
+                    value,
+                });
             }
         }
         let own: HashSet<&str> = tensors.all().collect();

@@ -6,12 +6,14 @@ use batchnorm::fold::{Affine, FoldError, Storable, store};
 use batchnorm::health::Numbers;
 use batchnorm::{bf16, f16};
 
-use super::kind::Kinds;
+use super::element::Elements;
 use super::report::{Change, Place, Refusal, Refused, Report, User, What};
 use crate::onnx::document::{
     AttributeValue, Document, DocumentError, ElementType, Extent, Node, Tensor, ValueInfo,
 };
-use crate::onnx::layers::{BatchNormalization, FreshNames, Home, Mode, Parameter, Scope, find, remove_unused};
+use crate::onnx::layers::{
+    BatchNormalization, FreshNames, Home, Mode, Parameter, Scope, Shapes, find, remove_unused,
+};
 
 /// Replaces every batch-norm layer by `Mul` and `Add` of constants, for runtimes that have no `BatchNormalization`.
 ///
@@ -138,21 +140,19 @@ fn step(document: &Document, layer: &BatchNormalization) -> Result<Result<Step, 
         beta: Some(&numbers[1]),
         ..Numbers::new(&numbers[2][..], &numbers[3], layer.eps)
     };
-    let kind = Kinds::new(document, &scope).of(&layer.x, &layer.y);
     // Before operator set 15 the scale has the type of x.
     let of_scale = layer.gamma.constant().map(|gamma| gamma.element).filter(|_| document.opset() < 15);
-    let element = match kind.element.or(of_scale) {
+    let element = match Elements::new(document).of(&scope, &layer.x, &layer.y).or(of_scale) {
         Some(element) if element.is_float() => element,
         found => return Ok(Err(Refusal::UnknownType { found })),
     };
+    let channels = numbers[0].len() as u64;
     let told_axis = document.opset() < 7;
-    let dims = match kind.rank {
+    let shapes = Shapes::new(document, &scope);
+    let dims = match shapes.of(&layer.x).or_else(|| shapes.of(&layer.y)).map(|lengths| lengths.len()) {
+        _ if told_axis => vec![channels],
         // Behind the channels there is an axis of length 1 for each of x.
-        Some(rank) if rank >= 2 && !told_axis => {
-            let ones = std::iter::repeat_n(1, rank - 2);
-            std::iter::once(numbers[0].len() as u64).chain(ones).collect()
-        }
-        _ if told_axis => vec![numbers[0].len() as u64],
+        Some(rank) if rank >= 2 => std::iter::once(channels).chain(std::iter::repeat_n(1, rank - 2)).collect(),
         _ => return Ok(Err(Refusal::UnknownRank)),
     };
     let affine = Affine::new(&given)

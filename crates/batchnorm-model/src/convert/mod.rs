@@ -8,9 +8,9 @@
 //! Checkpoints have conversions of their own: other libraries' names, layers without a counter.
 
 mod dropout;
+mod element;
 mod freeze;
 mod inference;
-mod kind;
 mod report;
 
 pub use freeze::freeze;

@@ -2,11 +2,17 @@
 
 use std::fs;
 
-use batchnorm_model::checkpoint::{Archive, Conversion, ConversionOptions, ConversionReport, Convention, Layer};
+use batchnorm_model::checkpoint::{
+    Archive, Convention, Conversion, ConversionOptions, ConversionReport, Layer,
+};
 
 use super::files::File;
 
-fn convert(file: &File, names: Option<Convention>, frozen: Option<f64>) -> (Vec<ConversionReport>, Archive, bool) {
+fn convert(
+    file: &File,
+    names: Option<Convention>,
+    frozen: Option<f64>,
+) -> (Vec<ConversionReport>, Archive, bool) {
     let folder = tempfile::tempdir().unwrap();
     let archive = file.open(folder.path());
     let conversion = Conversion::new(&archive, &ConversionOptions { names, frozen });
@@ -84,9 +90,12 @@ fn a_frozen_layer_has_no_counter_and_its_eps_is_kept() {
 
 #[test]
 fn a_frozen_layer_of_pytorch_has_a_scale_and_a_shift() {
-    let file = File::new()
-        .raw("bn.running_mean", "F16", &[2], &[0; 4])
-        .raw("bn.running_var", "F16", &[2], &[0, 0x3c, 0, 0x3c]);
+    let file = File::new().raw("bn.running_mean", "F16", &[2], &[0; 4]).raw(
+        "bn.running_var",
+        "F16",
+        &[2],
+        &[0, 0x3c, 0, 0x3c],
+    );
     let (reports, archive, _) = convert(&file, None, Some(0.0));
     assert_eq!(reports[0].created, ["bn.weight", "bn.bias"]);
     assert_eq!(archive.values("bn.weight").unwrap(), [1.0, 1.0]);
@@ -110,11 +119,13 @@ fn a_name_that_is_taken_leaves_the_layer_alone() {
 fn trees_of_flax_are_refused_and_single_ones_converted() {
     let values = |file: File, name: &str| file.f32(name, &[1], &[1.0]);
     let apart = ["params.b.scale", "params.b.bias", "batch_stats.b.mean", "batch_stats.b.var"];
-    let (reports, _, same) = convert(&apart.into_iter().fold(File::new(), values), Some(Convention::PyTorch), None);
+    let (reports, _, same) =
+        convert(&apart.into_iter().fold(File::new(), values), Some(Convention::PyTorch), None);
     assert!(same);
     assert_eq!(reports[0].refusal.as_ref().unwrap().code(), "statistics-apart");
     let together = ["b.scale", "b.bias", "b.mean", "b.var"];
-    let (_, archive, _) = convert(&together.into_iter().fold(File::new(), values), Some(Convention::PyTorch), None);
+    let (_, archive, _) =
+        convert(&together.into_iter().fold(File::new(), values), Some(Convention::PyTorch), None);
     assert_eq!(names(&archive), ["b.weight", "b.bias", "b.running_mean", "b.running_var"]);
     let (reports, _, same) = convert(&sample(), Some(Convention::Flax), None);
     assert!(same && reports[0].refusal.as_ref().unwrap().code() == "names-not-written");

@@ -54,7 +54,10 @@ fn expect_scaled(file: &File, folded: &Archive, weight: &str, output: impl Fn(us
     for (index, (before, after)) in before.iter().zip(after).enumerate() {
         let expected = (before * affine(output(index)).0) as f32;
         // The scale itself may be off by a few roundings of f64.
-        assert!((after - f64::from(expected)).abs() <= f64::from(expected.abs()) * 2.0_f64.powi(-23), "{index}");
+        assert!(
+            (after - f64::from(expected)).abs() <= f64::from(expected.abs()) * 2.0_f64.powi(-23),
+            "{index}"
+        );
     }
 }
 
@@ -175,10 +178,12 @@ fn with_nothing_to_fold_the_file_is_the_same() {
 fn stars_fold_every_block() {
     let mut file = File::new();
     for block in ["layer1.0", "layer1.1", "layer2.0"] {
-        file = file.weight(&format!("{block}.conv1.weight"), &[2, 1, 1, 1]).batch_norm(&format!("{block}.bn1"), 2);
+        file =
+            file.weight(&format!("{block}.conv1.weight"), &[2, 1, 1, 1]).batch_norm(&format!("{block}.bn1"), 2);
     }
     let file = file.weight("layer3.0.conv1.weight", &[2, 1]);
-    let (reports, _folder, archive) = fold(&file, &["layer*.*.conv1=layer*.*.bn1", "layer1.0.conv1=layer1.0.bn1"], &[]);
+    let (reports, _folder, archive) =
+        fold(&file, &["layer*.*.conv1=layer*.*.bn1", "layer1.0.conv1=layer1.0.bn1"], &[]);
     let maps: Vec<_> = reports.iter().map(|report| (report.map.as_str(), report.outcome.is_ok())).collect();
     assert_eq!(maps, [("layer1.0.conv1", true), ("layer1.1.conv1", true), ("layer2.0.conv1", true)]);
     assert!(archive.names().all(|name| !name.contains("bn1")));
@@ -190,7 +195,8 @@ fn shards_become_one_file() {
     File::new().weight("conv.weight", &[2, 1]).write(&folder.path().join("1.safetensors"));
     File::new().batch_norm("bn", 2).f32("other", &[1], &[1.0]).write(&folder.path().join("2.safetensors"));
     let index = folder.path().join("index.json");
-    let map = r#"{"weight_map":{"conv.weight":"1.safetensors","bn.weight":"2.safetensors","other":"2.safetensors"}}"#;
+    let map =
+        r#"{"weight_map":{"conv.weight":"1.safetensors","bn.weight":"2.safetensors","other":"2.safetensors"}}"#;
     fs::write(&index, map).unwrap();
     let archive = Archive::open(&index).unwrap();
     let out = folder.path().join("out.safetensors");
@@ -201,7 +207,8 @@ fn shards_become_one_file() {
 
 #[test]
 fn eps_in_the_metadata_comes_before_that_of_the_options() {
-    let file = File::new().weight("conv.weight", &[2, 1]).batch_norm("bn", 2).metadata("batchnorm.eps", "0.125");
+    let file =
+        File::new().weight("conv.weight", &[2, 1]).batch_norm("bn", 2).metadata("batchnorm.eps", "0.125");
     assert_eq!(folded(&file, "conv=bn", &[]).0.eps, 0.125);
 }
 

@@ -63,16 +63,19 @@ fn eps_in_the_metadata_is_known() {
 
 #[test]
 fn every_convention_is_recognised() {
-    let names = |names: [&str; 4]| {
-        names.into_iter().fold(File::new(), |file, name| file.f32(name, &[2], &[1.0, 2.0]))
-    };
+    let names =
+        |names: [&str; 4]| names.into_iter().fold(File::new(), |file, name| file.f32(name, &[2], &[1.0, 2.0]));
     for (file, name, convention) in [
         (names(["b.weight", "b.bias", "b.running_mean", "b.running_var"]), "b", Convention::PyTorch),
         (names(["b/gamma:0", "b/beta:0", "b/moving_mean:0", "b/moving_variance:0"]), "b", Convention::Keras),
         (names(["gamma", "beta", "moving_mean", "moving_variance"]), "", Convention::Keras),
         (names(["a.b.gamma", "a.b.beta", "a.b.running_mean", "a.b.running_var"]), "a.b", Convention::Burn),
         (names(["b.scale", "b.bias", "b.mean", "b.var"]), "b", Convention::Flax),
-        (names(["params.b.scale", "params.b.bias", "batch_stats.b.mean", "batch_stats.b.var"]), "params.b", Convention::Flax),
+        (
+            names(["params.b.scale", "params.b.bias", "batch_stats.b.mean", "batch_stats.b.var"]),
+            "params.b",
+            Convention::Flax,
+        ),
     ] {
         let [layer] = &layers(&file)[..] else { panic!("one layer in {name}") };
         assert_eq!((layer.name.as_str(), layer.convention), (name, convention));
@@ -87,7 +90,11 @@ fn what_only_looks_like_a_layer_is_none() {
         File::new().f32("a.running_mean", &[2], &[0.0; 2]).f32("a.running_var", &[3], &[1.0; 3]),
         File::new().f32("a.running_mean", &[1, 2], &[0.0; 2]).f32("a.running_var", &[1, 2], &[1.0; 2]),
         File::new().raw("a.running_mean", "I8", &[1], &[0]).f32("a.running_var", &[1], &[1.0]),
-        File::new().f32("a.running_mean", &[1], &[0.0]).f32("a.running_var", &[1], &[1.0]).f32("a.weight", &[2], &[1.0; 2]),
+        File::new().f32("a.running_mean", &[1], &[0.0]).f32("a.running_var", &[1], &[1.0]).f32(
+            "a.weight",
+            &[2],
+            &[1.0; 2],
+        ),
         File::new().f32("a.mean", &[1], &[0.0]).f32("a.var", &[1], &[1.0]),
         File::new().f32("a.running_mean", &[1], &[0.0]),
         File::new().f32("a.running_mean", &[0], &[]).f32("a.running_var", &[0], &[]),
@@ -167,9 +174,6 @@ fn a_normalization_before_its_map_is_not_guessed_by_its_name() {
 
 #[test]
 fn one_map_for_two_layers_is_no_guess() {
-    let file = File::new()
-        .weight("conv1.weight", &[4, 4, 3, 3])
-        .batch_norm("bn1", 4)
-        .batch_norm("norm1", 4);
+    let file = File::new().weight("conv1.weight", &[4, 4, 3, 3]).batch_norm("bn1", 4).batch_norm("norm1", 4);
     assert_eq!(guesses(&file), ["bn1 <- ?", "norm1 <- ?"]);
 }

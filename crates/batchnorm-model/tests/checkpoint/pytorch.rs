@@ -3,7 +3,9 @@
 use std::fs;
 
 use batchnorm::BatchNormConfig;
-use batchnorm_model::checkpoint::{Archive, ArchiveError, Dtype, FoldOptions, FoldPlan, Format, Layer, Pattern};
+use batchnorm_model::checkpoint::{
+    Archive, ArchiveError, Dtype, FoldOptions, FoldPlan, Format, Layer, Pattern,
+};
 
 use super::files::golden;
 
@@ -77,7 +79,10 @@ fn damaged_files_are_errors() {
     }
     fs::write(&path, b"PK\x03\x04 and nothing").unwrap();
     let error = Archive::open(&path).unwrap_err();
-    assert!(matches!(&error, ArchiveError::PyTorch { .. }) && error.to_string().contains("save_file"), "{error}");
+    assert!(
+        matches!(&error, ArchiveError::PyTorch { .. }) && error.to_string().contains("save_file"),
+        "{error}"
+    );
 }
 
 /// The network of `make_pytorch.py` in evaluation mode, in f64, with its batch-norm layers or without.
@@ -100,7 +105,8 @@ impl Network<'_> {
         let x = relu(self.norm("features.1", self.convolution("features.0", &x, [4, 1, 3], 0, 4)));
         let (values, [channels, height, width]) = relu(self.norm("up_bn", self.transposed("up", &x)));
         let area = height * width;
-        let mean: Vec<f64> = values.chunks(area).map(|channel| channel.iter().sum::<f64>() / area as f64).collect();
+        let mean: Vec<f64> =
+            values.chunks(area).map(|channel| channel.iter().sum::<f64>() / area as f64).collect();
         let (weight, bias) = (self.values("fc.weight").unwrap(), self.values("fc.bias").unwrap());
         let rows = weight.chunks(channels).zip(bias);
         let y = rows.map(|(row, bias)| row.iter().zip(&mean).map(|(w, x)| w * x).sum::<f64>() + bias).collect();
@@ -140,7 +146,9 @@ impl Network<'_> {
             let first = o / (outputs / groups) * (channels / groups);
             for (r, c) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
                 let mut sum = bias[o];
-                for (i, (a, b)) in (0..inputs).flat_map(|i| (0..side * side).map(move |k| (i, (k / side, k % side)))) {
+                for (i, (a, b)) in
+                    (0..inputs).flat_map(|i| (0..side * side).map(move |k| (i, (k / side, k % side))))
+                {
                     let (row, column) = ((r + a).wrapping_sub(padding), (c + b).wrapping_sub(padding));
                     if row < *height && column < *width {
                         let weight = weight[((o * inputs + i) * side + a) * side + b];
@@ -185,9 +193,8 @@ fn the_folded_network_computes_what_pytorch_does() {
     }
     let expected: Expected = serde_json::from_slice(&fs::read(golden("expected.json")).unwrap()).unwrap();
     let eps = BatchNormConfig::pytorch().eps;
-    let largest = |y: &[f64]| {
-        y.iter().zip(&expected.y).map(|(y, expected)| (y - expected).abs()).fold(0.0, f64::max)
-    };
+    let largest =
+        |y: &[f64]| y.iter().zip(&expected.y).map(|(y, expected)| (y - expected).abs()).fold(0.0, f64::max);
 
     let archive = open("state.pth");
     // Sums of at most 36 terms of size 10, in f64.

@@ -1,7 +1,7 @@
 //! Graphs inside nodes, and functions of the model.
 
 use batchnorm_model::convert::{InferenceOptions, freeze, to_inference};
-use batchnorm_model::onnx::document::Document;
+use batchnorm_model::onnx::document::{AttributeValue, Document};
 use batchnorm_model::onnx::layers::{self, Home, Mode};
 
 use crate::models::{Model, NodeOf, Value, inputs, ops, parameters, written};
@@ -61,7 +61,9 @@ fn branches_are_converted_and_see_what_is_left_around_them() {
     let found = layers::find(&written).unwrap();
     assert!(found.len() == 2 && found.iter().all(|layer| layer.mode == Mode::Inference));
     // Both branches had used it; nobody does any more.
-    assert!(written.graph().initializer("training").is_none() && written.graph().initializer("which").is_some());
+    assert!(
+        written.graph().initializer("training").is_none() && written.graph().initializer("which").is_some()
+    );
 
     let report = freeze(&mut document).unwrap();
     assert_eq!((report.changes.len(), report.refused.len()), (2, 0), "{:?}", report.refused);
@@ -117,25 +119,54 @@ fn functions_are_converted() {
     let nodes = home.nodes(&written);
     assert_eq!(ops(nodes), ["BatchNormalization", "Identity"]);
     assert_eq!((nodes[0].inputs()[0].as_str(), nodes[0].outputs().len()), ("x", 1));
-    // What a caller gives is no constant.
+
+    // What the only caller gives is known, its type and axes as well.
     let report = freeze(&mut document).unwrap();
-    assert_eq!(report.refused[0].refusal.code(), "not-constant");
+    assert!(report.refused.is_empty(), "{:?}", report.refused);
+    let written = self::written(&document);
+    assert_eq!(ops(home.nodes(&written)), ["Constant", "Constant", "Mul", "Add", "Identity"]);
+}
+
+#[test]
+fn a_function_that_is_called_twice_has_no_numbers_of_its_own() {
+    let mut model = Model::new(8, 17);
+    let names = ["x", "gamma", "beta", "mean", "variance"];
+    let nodes: [NodeOf<'_>; 1] = [("BatchNormalization", &names, &["y"], &[])];
+    model.function("OurBlock", &names, &["y"], &nodes);
+    let all = parameters("bn");
+    model.node("OurBlock", &inputs("x", &all), &["h"], &[]);
+    model.node("OurBlock", &inputs("h", &all), &["y"], &[]);
+    model.layer("bn");
+    model.input("x", &DIMS);
+    model.output("y", &DIMS);
+    let mut document = model.document();
+    assert_eq!(freeze(&mut document).unwrap().refused[0].refusal.code(), "not-constant");
+    assert!(!document.is_changed());
 }
 
 #[test]
 fn a_function_with_its_own_constants_is_frozen_where_it_tells_type_and_axes() {
+    // Called twice, so that nothing is known of x.
     for (op, expected) in [("Gemm", None), ("Relu", Some("unknown-type"))] {
         let mut model = Model::new(8, 17);
         let nodes: [NodeOf<'_>; 4] = [
             ("Constant", &[], &["one"], &[("value", Value::Tensor(&[1.0, 4.0]))]),
             (op, &["x", "one"], &["h"], &[]),
-            ("BatchNormalization", &["h", "one", "one", "one", "one"], &["n"], &[("epsilon", Value::Float(0.0))]),
+            (
+                "BatchNormalization",
+                &["h", "one", "one", "one", "one"],
+                &["n"],
+                &[("epsilon", Value::Float(0.0))],
+            ),
             ("Neg", &["n"], &["y"], &[]),
         ];
         model.function("OurBlock", &["x"], &["y"], &nodes);
-        model.node("OurBlock", &["x"], &["y"], &[]);
-        model.input("x", &DIMS);
-        model.output("y", &DIMS);
+        // Values of other shapes under the same names are the graph's, not the function's.
+        model.node("OurBlock", &["x"], &["h"], &[]);
+        model.node("OurBlock", &["h"], &["y"], &[]);
+        model.input("x", &[1, 2, 3, 3]);
+        model.value("h", &[1, 2, 3, 3]);
+        model.output("y", &[1, 2, 3, 3]);
         let mut document = model.document();
         let report = freeze(&mut document).unwrap();
         assert_eq!(report.refused.first().map(|refused| refused.refusal.code()), expected);
@@ -144,7 +175,11 @@ fn a_function_with_its_own_constants_is_frozen_where_it_tells_type_and_axes() {
             let nodes = Home { function: Some(0), steps: Vec::new() }.nodes(&written);
             assert_eq!(ops(nodes), ["Constant", "Gemm", "Constant", "Constant", "Mul", "Add", "Neg"]);
             let made: Vec<&str> = nodes[2..4].iter().filter_map(|node| node.output(0)).collect();
-            assert!(made.contains(&nodes[4].inputs()[1].as_str()) && made.contains(&nodes[5].inputs()[1].as_str()));
+            assert!(
+                made.contains(&nodes[4].inputs()[1].as_str()) && made.contains(&nodes[5].inputs()[1].as_str())
+            );
+            let Some(AttributeValue::Tensor(scale)) = nodes[2].attribute("value") else { panic!("no tensor") };
+            assert_eq!(scale.dims(), [2]);
         }
     }
 }

@@ -80,8 +80,7 @@ fn extra_outputs_that_are_used_are_refused_with_who_uses_them() {
     let mut document = taken.document();
     let report = convert(&mut document);
     assert!(report.changes.is_empty() && !document.is_changed());
-    let expected =
-        Refusal::ExtraOutputsUsed { output: "v".to_owned(), user: User::Node("copied".to_owned()) };
+    let expected = Refusal::ExtraOutputsUsed { output: "v".to_owned(), user: User::Node("copied".to_owned()) };
     assert_eq!(report.refused[0].refusal, expected);
     assert_eq!(report.refused[0].refusal.code(), "extra-outputs-used");
     assert_eq!(report.refused[0].place.node, "h");

@@ -138,7 +138,8 @@ fn node(writer: &mut Writer, op: &str, inputs: &[&str], outputs: &[&str], attrib
                     attribute.message(5, |tensor| {
                         tensor.int64(1, values.len() as i64);
                         tensor.int64(2, 1);
-                        tensor.bytes(9, &values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
+                        tensor
+                            .bytes(9, &values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
                     });
                     4
                 }

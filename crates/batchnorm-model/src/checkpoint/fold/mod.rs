@@ -161,8 +161,7 @@ impl<'a> FoldPlan<'a> {
             self.folds.iter().map(|fold| (fold.scaled.weight.as_str(), fold)).collect();
         let by_bias: HashMap<&str, &Fold> =
             self.folds.iter().map(|fold| (fold.bias_name.as_str(), fold)).collect();
-        let gone: HashSet<&str> =
-            self.folds.iter().flat_map(|fold| fold.norm.tensors.all()).collect();
+        let gone: HashSet<&str> = self.folds.iter().flat_map(|fold| fold.norm.tensors.all()).collect();
         let bias = |fold: &Fold| OutputTensor {
             name: fold.bias_name.clone(),
             dtype: fold.bias_dtype.clone(),
@@ -244,14 +243,18 @@ fn prepare(
         flushed: stored.flushed,
         relative_bound,
     };
-    let fold =
-        Fold { scaled, bias_name: map.bias_name, bias_dtype: types.bias, bias, norm: layer.clone() };
+    let fold = Fold { scaled, bias_name: map.bias_name, bias_dtype: types.bias, bias, norm: layer.clone() };
     Ok((report, fold))
 }
 
 /// Names under which parametrizations keep what a weight is computed from.
-const REPARAMETRIZED: [&str; 5] =
-    ["weight_g", "weight_v", "weight_orig", "parametrizations.weight.original", "parametrizations.weight.original0"];
+const REPARAMETRIZED: [&str; 5] = [
+    "weight_g",
+    "weight_v",
+    "weight_orig",
+    "parametrizations.weight.original",
+    "parametrizations.weight.original0",
+];
 
 fn find_map(archive: &Archive, name: &str, convention: Convention) -> Result<LinearMap, Refusal> {
     let missing = || {
@@ -340,7 +343,8 @@ fn twice(pairs: &[(String, String)]) -> Vec<Option<Refusal>> {
         of_map.entry(map).or_default().push(norm);
         of_norm.entry(norm).or_default().push(map);
     }
-    let other = |there: &[&str], this: &str| there.iter().find(|other| **other != this).map(|other| other.to_string());
+    let other =
+        |there: &[&str], this: &str| there.iter().find(|other| **other != this).map(|other| other.to_string());
     let refusal = |(map, norm): &(String, String)| {
         let (map, norm) = (map.clone(), norm.clone());
         match (other(&of_map[map.as_str()], &norm), other(&of_norm[norm.as_str()], &map)) {

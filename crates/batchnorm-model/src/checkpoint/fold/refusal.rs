@@ -38,13 +38,17 @@ pub enum Refusal {
         norm: String,
     },
     /// A pair with stars stands for nothing in the file.
-    #[error("`{pair}` stands for no map and layer of this file; `*` alone is one part of a name or more, `inspect` lists the names")]
+    #[error(
+        "`{pair}` stands for no map and layer of this file; `*` alone is one part of a name or more, `inspect` lists the names"
+    )]
     NoMatch {
         /// The pair.
         pair: String,
     },
     /// One map is followed by two layers.
-    #[error("`{map}` is paired with `{norm}` and with `{other}`; a map is followed by one layer: leave one pair out")]
+    #[error(
+        "`{map}` is paired with `{norm}` and with `{other}`; a map is followed by one layer: leave one pair out"
+    )]
     MapTwice {
         /// The map.
         map: String,

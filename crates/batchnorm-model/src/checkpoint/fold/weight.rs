@@ -23,11 +23,11 @@ pub(super) fn layout(
     let taps = |kernel: &[usize]| kernel.iter().product::<usize>();
     let shape = &map.shape;
     if transposed {
-        let wrong =
-            || Refusal::NotTransposed { map: map.name.clone(), shape: shape.clone(), channels };
+        let wrong = || Refusal::NotTransposed { map: map.name.clone(), shape: shape.clone(), channels };
         let in_group = map.outputs(Order::Transposed).ok_or_else(wrong)?;
         let groups = channels.checked_div(in_group).filter(|groups| groups * in_group == channels);
-        let groups = groups.filter(|&groups| groups > 0 && shape[0].is_multiple_of(groups)).ok_or_else(wrong)?;
+        let groups =
+            groups.filter(|&groups| groups > 0 && shape[0].is_multiple_of(groups)).ok_or_else(wrong)?;
         return Ok(WeightLayout::new(WeightOrder::InputsFirst, groups, channels, shape[0], taps(&shape[2..]))?);
     }
     let outputs = map.outputs(Order::AsNamed).unwrap_or(0);
@@ -92,10 +92,9 @@ impl Scaled {
         let mut first = 0;
         let result = archive.parts(&self.weight, AT_ONCE, |bytes| {
             let mut values = self.dtype.widen(&bytes).unwrap_or_default();
-            self.layout
-                .scale_by_output(first, &mut values, self.affine.scale())
-                .map_err(PartError::Numbers)?;
-            let (bytes, here) = narrow(&self.dtype, &values).map_err(|error| PartError::Numbers(moved(error, first)))?;
+            self.layout.scale_by_output(first, &mut values, self.affine.scale()).map_err(PartError::Numbers)?;
+            let (bytes, here) =
+                narrow(&self.dtype, &values).map_err(|error| PartError::Numbers(moved(error, first)))?;
             stored += here;
             first += values.len();
             out(&bytes).map_err(PartError::Write)
