@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod check;
 mod claims;
+mod convert;
 mod data;
 mod error;
 mod evaluate;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Claims(arguments) => claims::run(&arguments),
         Command::Fold(arguments) => fold::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

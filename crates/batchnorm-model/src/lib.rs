@@ -52,6 +52,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod convert;
 mod error;
 pub mod file;
 pub mod fold;

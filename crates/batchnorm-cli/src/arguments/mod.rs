@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod claims;
+mod convert;
 mod evaluate;
 mod fold;
 mod inspect;
@@ -11,6 +12,7 @@ mod train;
 pub use bench::BenchArguments;
 pub use check::CheckArguments;
 pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
+pub use convert::ConvertArguments;
 pub use evaluate::EvaluateArguments;
 pub use fold::FoldArguments;
 pub use inspect::InspectArguments;
@@ -33,6 +35,7 @@ Examples:
   batchnorm evaluate runs/X/batch_norm.safetensors --data mnist
   batchnorm claims run all --quick     every claim made for batch normalization, with a verdict
   batchnorm fold model.onnx -o folded.onnx
+  batchnorm convert training.onnx -o model.onnx --to-inference
   batchnorm bench --shape 32x64x56x56  how fast the kernels are, beside a plain copy
   batchnorm check                      whether the kernels compute what they should on this machine
   batchnorm inspect model.onnx         what is wrong with a trained model's batch-norm layers
@@ -67,6 +70,9 @@ pub enum Command {
     /// Fold batch-norm layers of a trained model into the weights around them
     #[command(long_about = fold::ABOUT, after_help = fold::EXAMPLES)]
     Fold(Box<FoldArguments>),
+    /// Convert a trained model: for inference, with frozen layers, or under another library's names
+    #[command(long_about = convert::ABOUT, after_help = convert::EXAMPLES)]
+    Convert(Box<ConvertArguments>),
     /// Time the kernels, beside the roof of this machine
     #[command(long_about = bench::ABOUT, after_help = bench::EXAMPLES)]
     Bench(Box<BenchArguments>),

@@ -5,6 +5,7 @@ pub mod check;
 pub mod claims;
 pub mod fold;
 pub mod inspect;
+pub mod convert;
 
 use batchnorm_lab::evaluate::Prediction;
 use batchnorm_lab::report;
