@@ -53,5 +53,6 @@ pub mod checkpoint;
 mod error;
 pub mod file;
 pub mod onnx;
+pub mod runtime;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};

@@ -1,0 +1,13 @@
+//! Models run by tract and by ONNX Runtime: against plain loops, against each other, and what they refuse.
+//!
+//! ONNX Runtime is tested where `BATCHNORM_TEST_ONNXRUNTIME` names its library, or a folder that has it.
+
+#[cfg(feature = "tract")]
+mod by_tract;
+#[path = "../onnx/loops.rs"]
+#[allow(dead_code)]
+mod loops;
+mod models;
+#[cfg(feature = "onnxruntime")]
+mod by_onnx_runtime;
+mod refusals;
