@@ -53,6 +53,7 @@ pub mod checkpoint;
 mod error;
 pub mod file;
 pub mod onnx;
+pub mod recalibrate;
 pub mod runtime;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};
