@@ -20,7 +20,9 @@ fn a_file_that_is_no_library_is_refused() {
 fn a_library_of_something_else_is_refused() {
     // Beside the library there is another one that it may load.
     let Some(folder) = std::env::var_os("BATCHNORM_TEST_ONNXRUNTIME") else {
-        println!("skipped: BATCHNORM_TEST_ONNXRUNTIME is not set to a folder that has a library of ONNX Runtime");
+        println!(
+            "skipped: BATCHNORM_TEST_ONNXRUNTIME is not set to a folder that has a library of ONNX Runtime"
+        );
         return;
     };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);

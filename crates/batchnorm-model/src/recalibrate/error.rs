@@ -31,7 +31,9 @@ pub enum RecalibrateError {
     #[error("there are no samples, and statistics of nothing do not exist; give at least one")]
     NoSamples,
     /// Samples came in another number than was asked for.
-    #[error("asked for {expected} samples from {first} on, found {found}; the data changed while they were read")]
+    #[error(
+        "asked for {expected} samples from {first} on, found {found}; the data changed while they were read"
+    )]
     SampleCount {
         /// The first sample of those asked for.
         first: u64,
@@ -152,7 +154,9 @@ pub enum RecalibrateError {
         found: i64,
     },
     /// Two inputs want different batches.
-    #[error("the model wants batches of {first} by one input and of {other} by `{input}`; export it with one batch size")]
+    #[error(
+        "the model wants batches of {first} by one input and of {other} by `{input}`; export it with one batch size"
+    )]
     FixedBatches {
         /// The batch of the inputs before.
         first: u64,
@@ -162,7 +166,9 @@ pub enum RecalibrateError {
         other: u64,
     },
     /// There are fewer samples than a batch that the model insists on.
-    #[error("the model takes batches of {batch}, found {samples} samples: no whole batch to normalize by; give more")]
+    #[error(
+        "the model takes batches of {batch}, found {samples} samples: no whole batch to normalize by; give more"
+    )]
     NoWholeBatch {
         /// The batch.
         batch: usize,
@@ -195,7 +201,9 @@ pub enum RecalibrateError {
         channel: usize,
     },
     /// A label names no class of the model.
-    #[error("sample {sample} has the label {label}, and the model tells {classes} classes apart; give the right labels")]
+    #[error(
+        "sample {sample} has the label {label}, and the model tells {classes} classes apart; give the right labels"
+    )]
     Label {
         /// The sample.
         sample: u64,

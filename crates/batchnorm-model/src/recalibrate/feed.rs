@@ -34,8 +34,7 @@ impl Feed<'_> {
     pub(super) fn run(&mut self, session: &mut dyn Session, first: u64) -> Result<Fed> {
         let count = (self.total - first).min(self.batch as u64) as usize;
         let got = self.samples.batch(first, count);
-        let Batch { mut inputs, labels } =
-            got.map_err(|source| RecalibrateError::Samples { first, source })?;
+        let Batch { mut inputs, labels } = got.map_err(|source| RecalibrateError::Samples { first, source })?;
         let other = |found| RecalibrateError::SampleCount { first, expected: count, found };
         for (_, array) in &inputs {
             let found = array.dims.first().copied().unwrap_or(0);

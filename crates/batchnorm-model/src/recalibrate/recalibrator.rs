@@ -192,7 +192,9 @@ impl<'d> Recalibrator<'d> {
     /// What a layer is to keep, by what was found out about its input.
     pub(super) fn kept(&self, layer: usize, new: Estimate, samples: u64) -> Result<Estimate> {
         match self.options.blend {
-            Some(old) if old > 0.0 => statistics::blend(&self.selection.layers[layer], &new, old, samples as f64),
+            Some(old) if old > 0.0 => {
+                statistics::blend(&self.selection.layers[layer], &new, old, samples as f64)
+            }
             _ => Ok(new),
         }
     }

@@ -57,7 +57,9 @@ pub(super) fn weights(recalibrator: &Recalibrator<'_>, stages: &[Stage]) -> Resu
             Stage::Group(group) => recalibrator.selection.groups[*group].iter().for_each(|&layer| {
                 model.tap(&Tap::Values(&layers[layer].x, layers[layer].element));
             }),
-            Stage::AllByBatch => layers.iter().for_each(|layer| model.tap(&Tap::Values(&layer.x, layer.element))),
+            Stage::AllByBatch => {
+                layers.iter().for_each(|layer| model.tap(&Tap::Values(&layer.x, layer.element)))
+            }
             Stage::Before | Stage::After => return whole_weight(recalibrator),
         }
         model.weight()
@@ -214,8 +216,7 @@ fn fingerprint(
 ) -> Result<String> {
     let mut fingerprint = Fingerprint::new();
     recalibrator.document.write_to(&mut fingerprint)?;
-    let of_samples =
-        samples.fingerprint().map_err(|source| RecalibrateError::Samples { first: 0, source })?;
+    let of_samples = samples.fingerprint().map_err(|source| RecalibrateError::Samples { first: 0, source })?;
     let labelled = samples.labelled();
     let (name, version, options) = (runtime.name(), runtime.version(), &recalibrator.options);
     fingerprint.add(format!("{name} {version} {options:?} {total} {labelled} {of_samples}").as_bytes());

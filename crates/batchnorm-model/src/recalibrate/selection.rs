@@ -75,7 +75,8 @@ impl Selection {
             let finding = |code, message: String| Finding { code, layer: layer.name.clone(), message };
             if !layer.home.is_main() {
                 let place = if layer.home.function.is_some() { "a function" } else { "a branch or loop" };
-                let message = format!("inside {place} of the model, whose values cannot be seen; left as it is");
+                let message =
+                    format!("inside {place} of the model, whose values cannot be seen; left as it is");
                 findings.push(finding("nested", message));
                 continue;
             }
@@ -92,7 +93,8 @@ impl Selection {
             }
             let new = one(layer, &scope, document.graph(), &mut names)?;
             if new.mean.is_fresh() || new.variance.is_fresh() {
-                let message = "kept statistics that others use or that a node makes; it gets its own".to_owned();
+                let message =
+                    "kept statistics that others use or that a node makes; it gets its own".to_owned();
                 findings.push(finding("shared-statistics", message));
             }
             let overridable = |parameter: &Parameter| parameter.constant().is_some_and(|one| one.overridable);
@@ -127,14 +129,12 @@ fn one(
         match parameter {
             Parameter::Runtime(value) => Err(missing(value)),
             Parameter::Missing => Err(missing("")),
-            Parameter::Constant(constant) => {
-                parameter.numbers()?.ok_or_else(|| RecalibrateError::Channels {
-                    layer: layer.name.clone(),
-                    what: statistic,
-                    channels: constant.dims.first().map_or(1, |&dim| dim as usize),
-                    found: format!("the shape {:?}", constant.dims),
-                })
-            }
+            Parameter::Constant(constant) => parameter.numbers()?.ok_or_else(|| RecalibrateError::Channels {
+                layer: layer.name.clone(),
+                what: statistic,
+                channels: constant.dims.first().map_or(1, |&dim| dim as usize),
+                found: format!("the shape {:?}", constant.dims),
+            }),
         }
     };
     let old_mean = numbers(&layer.mean, "mean")?;
@@ -150,16 +150,15 @@ fn one(
     let mut slot = |parameter: &Parameter, input: usize, statistic: &str| {
         let old = node.input(input).unwrap_or_default().to_owned();
         let constant = parameter.constant();
-        let stored = constant.is_some_and(|constant| constant.stored.as_ref().is_some_and(|(home, name)| {
-            home.is_main() && *name == old
-        }));
+        let stored = constant.is_some_and(|constant| {
+            constant.stored.as_ref().is_some_and(|(home, name)| home.is_main() && *name == old)
+        });
         let alone = stored && scope.consumers(&old).len() == 1 && !scope.is_output(&old);
         let name = if alone { old.clone() } else { fresh(&format!("{}.{statistic}", layer.name), names) };
         let element = constant.map_or(ElementType::Float, |constant| constant.element);
         Slot { input, old, name, element: if element.is_float() { element } else { ElementType::Float } }
     };
-    let (mean, variance) =
-        (slot(&layer.mean, 3, "running_mean"), slot(&layer.variance, 4, "running_var"));
+    let (mean, variance) = (slot(&layer.mean, 3, "running_mean"), slot(&layer.variance, 4, "running_var"));
     let element = layer.gamma.constant().or(layer.beta.constant()).map_or(mean.element, |gamma| gamma.element);
     Ok(Layer {
         name: layer.name.clone(),

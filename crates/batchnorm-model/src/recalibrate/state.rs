@@ -52,7 +52,11 @@ impl State {
     }
 
     /// The state in a file, if there is one.
-    pub(super) fn read(path: &Path, fingerprint: &str, recalibrator: &Recalibrator<'_>) -> Result<Option<Self>> {
+    pub(super) fn read(
+        path: &Path,
+        fingerprint: &str,
+        recalibrator: &Recalibrator<'_>,
+    ) -> Result<Option<Self>> {
         let bad = |found: String| RecalibrateError::State { path: path.to_owned(), found };
         let text = match std::fs::read(path) {
             Ok(text) => text,
@@ -80,10 +84,8 @@ impl State {
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_vec(self).map_err(|error| RecalibrateError::State {
-            path: path.to_owned(),
-            found: error.to_string(),
-        })?;
+        let text = serde_json::to_vec(self)
+            .map_err(|error| RecalibrateError::State { path: path.to_owned(), found: error.to_string() })?;
         Ok(file::write(path, &text)?)
     }
 

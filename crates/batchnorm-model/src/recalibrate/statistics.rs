@@ -74,9 +74,9 @@ pub(super) fn clean(document: &mut Document, layers: &[Layer]) {
 
 /// Whether nobody uses anything that a node makes.
 fn is_loose(scope: &Scope<'_>, node: &Node) -> bool {
-    node.outputs().iter().all(|name| {
-        name.is_empty() || (scope.consumers(name).is_empty() && !scope.is_output(name))
-    })
+    node.outputs()
+        .iter()
+        .all(|name| name.is_empty() || (scope.consumers(name).is_empty() && !scope.is_output(name)))
 }
 
 /// Old statistics that stand for so many samples, and new ones of so many, in one.

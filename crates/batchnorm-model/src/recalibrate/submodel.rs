@@ -137,7 +137,8 @@ impl SubModel {
             graph.remove_node(index);
         }
         let unused = |name: &&str| !needed.contains(*name);
-        let tensors: Vec<&str> = graph.initializers().iter().map(|tensor| tensor.name()).filter(unused).collect();
+        let tensors: Vec<&str> =
+            graph.initializers().iter().map(|tensor| tensor.name()).filter(unused).collect();
         let values: Vec<&str> = graph.values().iter().map(ValueInfo::name).filter(unused).collect();
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let (tensors, values) = (owned(tensors), owned(values));

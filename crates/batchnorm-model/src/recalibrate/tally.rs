@@ -44,7 +44,11 @@ impl Tally {
     pub(super) fn estimate(&self, layer: &Layer) -> Result<Estimate> {
         let count = self.values.first().map_or(0, |moments| moments.count);
         if count < 2 && layer.channels > 0 {
-            return Err(RecalibrateError::OneValue { layer: layer.name.clone(), found: count, in_batch: false });
+            return Err(RecalibrateError::OneValue {
+                layer: layer.name.clone(),
+                found: count,
+                in_batch: false,
+            });
         }
         let means = |moments: &[Moments]| moments.iter().map(|moments| moments.mean).collect();
         Ok(if self.batch_means.is_empty() {
@@ -57,7 +61,13 @@ impl Tally {
 }
 
 /// The moments of each channel of the first `rows` entries along the first axis of what comes into a layer.
-pub(super) fn moments(layer: &Layer, array: &Array, rows: usize, first: u64, count: u64) -> Result<Vec<Moments>> {
+pub(super) fn moments(
+    layer: &Layer,
+    array: &Array,
+    rows: usize,
+    first: u64,
+    count: u64,
+) -> Result<Vec<Moments>> {
     let found = array.dims.get(1).copied().filter(|&channels| channels == layer.channels);
     let (Some(channels), Some(&all)) = (found, array.dims.first()) else {
         return Err(RecalibrateError::Channels {
@@ -125,9 +135,7 @@ pub(super) fn of_batch(
 
 fn check_finite(layer: &Layer, moments: &[Moments], first: u64, count: u64) -> Result<()> {
     match moments.iter().position(|moments| !moments.is_finite()) {
-        Some(channel) => {
-            Err(RecalibrateError::NotFinite { layer: layer.name.clone(), channel, first, count })
-        }
+        Some(channel) => Err(RecalibrateError::NotFinite { layer: layer.name.clone(), channel, first, count }),
         None => Ok(()),
     }
 }

@@ -68,10 +68,20 @@ impl Parts {
         let y = old.outputs().first().cloned().unwrap_or_default();
         let mut name = |part: &str| model.fresh(&format!("{}.{part}", layer.name));
         let [mean, centred, squares, variance, guarded, deviation, normalized, row, scaled, shift] = [
-            "mean", "centred", "squares", "variance", "guarded", "deviation", "normalized", "scale", "scaled", "shift",
+            "mean",
+            "centred",
+            "squares",
+            "variance",
+            "guarded",
+            "deviation",
+            "normalized",
+            "scale",
+            "scaled",
+            "shift",
         ]
         .map(&mut name);
-        let [eps, cast_eps, cast_gamma, cast_beta] = ["eps", "eps_cast", "scale_cast", "shift_cast"].map(&mut name);
+        let [eps, cast_eps, cast_gamma, cast_beta] =
+            ["eps", "eps_cast", "scale_cast", "shift_cast"].map(&mut name);
         let axes: Vec<i64> = (0..rank as i64).filter(|&axis| axis != 1).collect();
         let shape: Vec<i64> = (0..rank).map(|axis| if axis == 1 { -1 } else { 1 }).collect();
         let shape = self.constant(model, &shape);

@@ -11,7 +11,9 @@ use super::ElementType;
 #[non_exhaustive]
 pub enum RuntimeError {
     /// The model cannot be read.
-    #[error("expected an ONNX model, and {runtime} cannot read it as one: {reason}; was the file cut off or changed?")]
+    #[error(
+        "expected an ONNX model, and {runtime} cannot read it as one: {reason}; was the file cut off or changed?"
+    )]
     NotAModel {
         /// The runtime.
         runtime: &'static str,
@@ -56,7 +58,9 @@ pub enum RuntimeError {
         found: String,
     },
     /// A tensor's dimensions are not those of its values.
-    #[error("a tensor of dimensions {dims:?} was given {found} values; give as many as the dimensions multiply to")]
+    #[error(
+        "a tensor of dimensions {dims:?} was given {found} values; give as many as the dimensions multiply to"
+    )]
     Length {
         /// The dimensions.
         dims: Vec<usize>,

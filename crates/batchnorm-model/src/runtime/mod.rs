@@ -142,7 +142,10 @@ impl Port {
         }
         let Some(expected) = &self.dims else { return Ok(()) };
         let fits = expected.len() == array.dims.len()
-            && expected.iter().zip(&array.dims).all(|(expected, found)| expected.is_none_or(|dim| dim == *found));
+            && expected
+                .iter()
+                .zip(&array.dims)
+                .all(|(expected, found)| expected.is_none_or(|dim| dim == *found));
         if fits {
             return Ok(());
         }

@@ -73,9 +73,8 @@ impl OnnxRuntime {
             }
             None => {
                 let fail = |reason| RuntimeError::Library { path: library.clone(), reason };
-                let environment = caught(|| ort::init_from(&library))
-                    .map_err(fail)?
-                    .map_err(|error| fail(reason(error)))?;
+                let environment =
+                    caught(|| ort::init_from(&library)).map_err(fail)?.map_err(|error| fail(reason(error)))?;
                 // The library stays loaded, whatever becomes of the rest.
                 *loaded = Some(library.clone());
                 // Panics if the library does not have the API that was asked for.
@@ -104,12 +103,10 @@ impl OnnxRuntime {
     }
 
     fn session(&self, model: ModelSource<'_>) -> ort::Result<OrtSession> {
-        let level = if self.options.optimize {
-            GraphOptimizationLevel::All
-        } else {
-            GraphOptimizationLevel::Disable
-        };
-        let mut builder = OrtSession::builder()?.with_log_level(LogLevel::Fatal)?.with_optimization_level(level)?;
+        let level =
+            if self.options.optimize { GraphOptimizationLevel::All } else { GraphOptimizationLevel::Disable };
+        let mut builder =
+            OrtSession::builder()?.with_log_level(LogLevel::Fatal)?.with_optimization_level(level)?;
         if let Some(threads) = self.options.threads {
             // It is handed over as a 32-bit integer.
             builder = builder.with_intra_threads(threads.get().min(1 << 15))?;
@@ -186,7 +183,9 @@ fn blame(doing: &'static str, said: &str) -> RuntimeError {
         .or_else(|| after("implementation for ", &space))
         .or_else(|| after("No Op registered for ", &space))
         .or_else(|| after("In Node, (", &[')']).and_then(|node| Some(node.split(", ").nth(1)?.to_owned())))
-        .or_else(|| after("Fatal error: ", &space).map(|op| op.trim_start_matches("ai.onnx:").replace(':', ".")));
+        .or_else(|| {
+            after("Fatal error: ", &space).map(|op| op.trim_start_matches("ai.onnx:").replace(':', "."))
+        });
     let node = after("Name:'", &['\''])
         .or_else(|| after("node with name '", &['\'']))
         .or_else(|| after("In Node, (\"", &['"']))

@@ -75,15 +75,20 @@ fn read(onnx: &tract_onnx::Onnx, model: ModelSource<'_>) -> TractResult<(ModelPr
         ModelSource::Path(path) => (onnx.proto_model_for_path(path)?, path.parent()),
     };
     let text = |folder: &Path| {
-        folder.to_str().map(str::to_owned).ok_or_else(|| TractError::msg("its folder has a name that is not text"))
+        folder
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| TractError::msg("its folder has a name that is not text"))
     };
     Ok((proto, folder.map(text).transpose()?))
 }
 
 fn refuse_unknown(onnx: &tract_onnx::Onnx, proto: &ModelProto, nodes: &Nodes) -> Result<(), RuntimeError> {
     for (name, node) in &nodes.by_name {
-        let function =
-            proto.functions.iter().any(|function| function.name() == node.op && function.domain() == node.domain);
+        let function = proto
+            .functions
+            .iter()
+            .any(|function| function.name() == node.op && function.domain() == node.domain);
         let reason = if function {
             "it is a function of the model, which tract does not expand"
         } else if !onnx.op_register.0.contains_key(&node.op) || !DOMAINS.contains(&node.domain.as_str()) {
@@ -163,7 +168,8 @@ impl Nodes {
     /// The error for something tract said, with the operator if it names a node of the model.
     fn blame(&self, doing: &'static str, said: &str) -> RuntimeError {
         let runtime = TRACT;
-        let found = named(said).find_map(|name| self.by_name.get_key_value(name).or_else(|| self.part_of(name)));
+        let found =
+            named(said).find_map(|name| self.by_name.get_key_value(name).or_else(|| self.part_of(name)));
         match found {
             Some((name, node)) => RuntimeError::Operator {
                 runtime,
@@ -220,7 +226,8 @@ impl Session for TractSession {
     fn run(&mut self, inputs: &[(&str, &Array)]) -> Result<Vec<(String, Array)>, RuntimeError> {
         let arrays = in_order(&self.inputs, inputs)?;
         let tensors = self.inputs.iter().zip(&arrays).map(|(port, array)| tensor(&port.name, array));
-        let tensors: TVec<TValue> = tensors.map(|tensor| Ok(tensor?.into())).collect::<Result<_, RuntimeError>>()?;
+        let tensors: TVec<TValue> =
+            tensors.map(|tensor| Ok(tensor?.into())).collect::<Result<_, RuntimeError>>()?;
         let plan = self.plan(&tensors)?;
         let outputs = caught(|| plan.run(tensors))
             .map_err(|panic| self.nodes.blame("run", &panic))?
@@ -241,7 +248,8 @@ impl TractSession {
             let found = self.plans.remove(index);
             self.plans.push(found);
         } else {
-            let facts = tensors.iter().map(|tensor| InferenceFact::dt_shape(tensor.datum_type(), tensor.shape()));
+            let facts =
+                tensors.iter().map(|tensor| InferenceFact::dt_shape(tensor.datum_type(), tensor.shape()));
             let planned = caught(|| {
                 let mut model = self.model.clone();
                 for (index, fact) in facts.enumerate() {

@@ -144,7 +144,10 @@ fn a_process_has_one_library() {
     let other = folder.path().join("libonnxruntime.so");
     std::fs::write(&other, "no library").unwrap();
     let error = OnnxRuntime::load(folder.path()).unwrap_err();
-    assert!(matches!(&error, RuntimeError::OtherLibrary { loaded, .. } if loaded == first.library()), "{error}");
+    assert!(
+        matches!(&error, RuntimeError::OtherLibrary { loaded, .. } if loaded == first.library()),
+        "{error}"
+    );
     // The same again is fine, by its file too.
     assert!(OnnxRuntime::load(first.library()).is_ok());
 }

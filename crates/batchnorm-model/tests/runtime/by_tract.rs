@@ -48,7 +48,10 @@ fn other_elements_come_out_as_they_went_in() {
 
 #[test]
 fn bf16_is_refused_with_its_name() {
-    says(&refused(&Tract, &Model::of("Neg", &["x"], BF16).to_bytes()), &["Bfloat16", "--runtime", "--no-verify"]);
+    says(
+        &refused(&Tract, &Model::of("Neg", &["x"], BF16).to_bytes()),
+        &["Bfloat16", "--runtime", "--no-verify"],
+    );
     let mut session = load(&Tract, &Model::of("Neg", &["x"], F32).to_bytes());
     let x = Array::new([1], vec![bf16::ONE]).unwrap();
     says(&session.run(&[("x", &x)]).unwrap_err(), &["takes f32", "found bf16"]);

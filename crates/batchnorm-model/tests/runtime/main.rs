@@ -2,12 +2,12 @@
 //!
 //! ONNX Runtime is tested where `BATCHNORM_TEST_ONNXRUNTIME` names its library, or a folder that has it.
 
+#[cfg(feature = "onnxruntime")]
+mod by_onnx_runtime;
 #[cfg(feature = "tract")]
 mod by_tract;
 #[path = "../onnx/loops.rs"]
 #[allow(dead_code)]
 mod loops;
 mod models;
-#[cfg(feature = "onnxruntime")]
-mod by_onnx_runtime;
 mod refusals;

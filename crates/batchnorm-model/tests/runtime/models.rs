@@ -160,7 +160,13 @@ impl Model {
     pub fn of(op: &'static str, inputs: &'static [&'static str], element: i64) -> Self {
         let inputs_of = inputs.iter().map(|name| (*name, element, -1)).collect();
         let node = Node { op, domain: "", name: "made", inputs, outputs: &["y"] };
-        Self { ir: 8, nodes: vec![node], inputs: inputs_of, outputs: vec![("y", element, -1)], tensors: Vec::new() }
+        Self {
+            ir: 8,
+            nodes: vec![node],
+            inputs: inputs_of,
+            outputs: vec![("y", element, -1)],
+            tensors: Vec::new(),
+        }
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
