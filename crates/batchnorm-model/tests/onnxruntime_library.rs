@@ -1,37 +1,29 @@
-//! Files that are no library of ONNX Runtime, in a process that has loaded none.
+//! Files that are no library of ONNX Runtime, in a process that has loaded none: one test, in this order.
 #![cfg(feature = "onnxruntime")]
+
+use std::path::Path;
 
 use batchnorm_model::runtime::{OnnxRuntime, RuntimeError};
 
-#[test]
-fn a_file_that_is_no_library_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("libonnxruntime.so.1");
-    std::fs::write(&path, "no library").unwrap();
-    for asked in [folder.path(), &path] {
-        let error = OnnxRuntime::load(asked).unwrap_err();
-        let RuntimeError::Library { path: named, .. } = &error else { panic!("{error:?}") };
-        assert_eq!(*named, path.canonicalize().unwrap());
-        assert!(error.to_string().contains("is not an ONNX Runtime library"), "{error}");
-    }
+#[track_caller]
+fn refused(asked: &Path, file: &Path, reason: &str) {
+    let error = OnnxRuntime::load(asked).unwrap_err();
+    let RuntimeError::Library { path, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*path, file.canonicalize().unwrap());
+    let text = error.to_string();
+    assert!(text.contains("is not an ONNX Runtime library") && text.contains(reason), "{text}");
 }
 
 #[test]
-fn a_library_of_something_else_is_refused() {
-    // Beside the library there is another one that it may load.
-    let Some(folder) = std::env::var_os("BATCHNORM_TEST_ONNXRUNTIME") else {
-        println!(
-            "skipped: BATCHNORM_TEST_ONNXRUNTIME is not set to a folder that has a library of ONNX Runtime"
-        );
-        return;
-    };
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-    let other = folder.join("libonnxruntime_providers_shared.so");
-    if !other.is_file() {
-        println!("skipped: there is no {}", other.display());
-        return;
-    }
-    let error = OnnxRuntime::load(&other).unwrap_err();
-    assert!(matches!(error, RuntimeError::Library { .. }), "{error:?}");
-    println!("{error}");
+fn what_is_no_library_is_refused_and_what_fails_to_load_was_the_only_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("libonnxruntime.so.1");
+    std::fs::write(&path, "no library").unwrap();
+    refused(&path, &path, "no function `OrtGetApiBase`");
+    // Found in its folder, and beyond the first piece that is read.
+    std::fs::write(&path, [&vec![0; (1 << 20) - 5][..], b"OrtGetApiBase"].concat()).unwrap();
+    refused(folder.path(), &path, "failed to load");
+    let other = folder.path().join("libonnxruntime.so");
+    std::fs::write(&other, "OrtGetApiBase").unwrap();
+    refused(&other, &path, "a process can try once");
 }

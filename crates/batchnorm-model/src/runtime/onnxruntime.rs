@@ -1,6 +1,7 @@
 //! Models run by ONNX Runtime, whose library is loaded from where the user has it.
 
 use std::borrow::Cow;
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,8 +14,20 @@ use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 use super::error::{ONNX_RUNTIME, caught, reason};
 use super::{Array, ArrayValues, ElementType, ModelSource, Port, Runtime, RuntimeError, Session, in_order};
 
-/// The library that this process has loaded.
-static LOADED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// What this process has done about a library.
+///
+/// After a load that failed, `ort` 2.0.0-rc.13 takes memory that was never set for the library: nothing of it may be
+/// called any more.
+static STATE: Mutex<State> = Mutex::new(State::Untouched);
+
+enum State {
+    Untouched,
+    Loaded(PathBuf),
+    Failed { path: PathBuf, reason: String },
+}
+
+/// The function that a library of ONNX Runtime has by name.
+const ENTRY: &[u8] = b"OrtGetApiBase";
 
 /// Folders inside a given one where the library may be: an unpacked release, Python's package, and what holds it.
 const FOLDERS: [&str; 4] = ["", "lib", "capi", "onnxruntime/capi"];
@@ -42,7 +55,7 @@ impl Default for OnnxRuntimeOptions {
 ///
 /// A process has one ONNX Runtime: the first library that loads stays, and another is refused. Its settings are the
 /// process's too: this crate turns its telemetry and all its messages but fatal ones off, unless the program set it up
-/// before.
+/// before. A process also has one attempt: after a library that fails to load, no other is tried.
 ///
 /// A library's code runs when it is loaded: give a path only to one that you trust.
 #[derive(Clone, Debug)]
@@ -65,27 +78,27 @@ impl OnnxRuntime {
         let library = library
             .canonicalize()
             .map_err(|error| RuntimeError::Library { path: library, reason: error.to_string() })?;
-        let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &*loaded {
-            Some(known) if *known == library => {}
-            Some(known) => {
+        let mut state = STATE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*state {
+            State::Loaded(known) if *known == library => {}
+            State::Loaded(known) => {
                 return Err(RuntimeError::OtherLibrary { loaded: known.clone(), asked: library });
             }
-            None => {
+            State::Failed { path, reason } => {
+                let reason = format!("{reason}; a process can try once");
+                return Err(RuntimeError::Library { path: path.clone(), reason });
+            }
+            State::Untouched => {
                 let fail = |reason| RuntimeError::Library { path: library.clone(), reason };
-                let environment =
-                    caught(|| ort::init_from(&library)).map_err(fail)?.map_err(|error| fail(reason(error)))?;
-                // The library stays loaded, whatever becomes of the rest.
-                *loaded = Some(library.clone());
-                // Panics if the library does not have the API that was asked for.
-                caught(|| {
-                    environment.with_name("batchnorm").with_telemetry(false).commit();
-                    ort::environment::Environment::current().map(|environment| {
-                        environment.set_log_level(LogLevel::Fatal);
-                    })
-                })
-                .map_err(fail)?
-                .map_err(|error| fail(reason(error)))?;
+                // Before it counts, and before code of it runs.
+                if !holds(&library, ENTRY).map_err(|error| fail(error.to_string()))? {
+                    return Err(fail("it has no function `OrtGetApiBase`".to_owned()));
+                }
+                if let Err(reason) = start(&library) {
+                    *state = State::Failed { path: library.clone(), reason: reason.clone() };
+                    return Err(fail(reason));
+                }
+                *state = State::Loaded(library.clone());
             }
         }
         Ok(Self { library, options: OnnxRuntimeOptions::default() })
@@ -123,6 +136,34 @@ impl OnnxRuntime {
     }
 }
 
+/// Loads the library and sets up what the whole process shares.
+fn start(library: &Path) -> Result<(), String> {
+    let environment = caught(|| ort::init_from(library))?.map_err(reason)?;
+    // Panics where the library does not have the API that was asked for. It must be here: inside `current`, a panic
+    // would make `ort` abort the process at its end.
+    caught(ort::api).map(|_| ())?;
+    environment.with_name("batchnorm").with_telemetry(false).commit();
+    let environment = caught(ort::environment::Environment::current)?.map_err(reason)?;
+    environment.set_log_level(LogLevel::Fatal);
+    Ok(())
+}
+
+/// Whether these bytes are somewhere in a file.
+fn holds(path: &Path, wanted: &[u8]) -> std::io::Result<bool> {
+    let mut file = std::fs::File::open(path)?;
+    let mut window = Vec::new();
+    loop {
+        // What is left of the last piece may be the beginning.
+        window.drain(..window.len().saturating_sub(wanted.len() - 1));
+        if file.by_ref().take(1 << 20).read_to_end(&mut window)? == 0 {
+            return Ok(false);
+        }
+        if window.windows(wanted.len()).any(|bytes| bytes == wanted) {
+            return Ok(true);
+        }
+    }
+}
+
 /// The library at a path, or in a folder.
 fn find(path: &Path) -> Option<PathBuf> {
     if path.is_file() {
@@ -154,6 +195,7 @@ impl Runtime for OnnxRuntime {
     }
 
     fn load(&self, model: ModelSource<'_>) -> Result<Box<dyn Session>, RuntimeError> {
+        model.check()?;
         let session = caught(|| self.session(model))
             .map_err(|panic| blame("read", &panic))?
             .map_err(|error| blame("read", error.message()))?;
@@ -171,17 +213,18 @@ fn blame(doing: &'static str, said: &str) -> RuntimeError {
         let found = rest.split(end).next().unwrap_or_default();
         (!found.is_empty()).then(|| found.to_owned())
     };
-    let protobuf = said.contains("Protobuf parsing failed") || said.contains("No graph was found");
-    if protobuf {
+    let lower = said.to_lowercase();
+    if lower.contains("protobuf parsing failed") || lower.contains("no graph was found") {
         return RuntimeError::NotAModel { runtime, reason: reason(said) };
     }
     let space = [' ', '('];
     // `Non-zero status code returned while running Add node. Name:'sum' ...`, `Could not find an implementation for
     // Conv(11) node with name 'conv'`, `In Node, ("made", Made, "", -1)`, `Fatal error: Made(-1) is not a registered
-    // function/op`, `No Op registered for Made with ...`.
+    // function/op`, `No Op registered for Made with ...`, `Node (made) Op (Made) [ShapeInferenceError] ...`.
     let op = after("while running ", &space)
         .or_else(|| after("implementation for ", &space))
         .or_else(|| after("No Op registered for ", &space))
+        .or_else(|| after(") Op (", &[')']))
         .or_else(|| after("In Node, (", &[')']).and_then(|node| Some(node.split(", ").nth(1)?.to_owned())))
         .or_else(|| {
             after("Fatal error: ", &space).map(|op| op.trim_start_matches("ai.onnx:").replace(':', "."))

@@ -43,6 +43,7 @@ impl Runtime for Tract {
     }
 
     fn load(&self, model: ModelSource<'_>) -> Result<Box<dyn Session>, RuntimeError> {
+        model.check()?;
         let onnx = tract_onnx::onnx()
             // Symbols there do not go with the lengths that inputs have.
             .with_ignore_value_info(true);
@@ -177,7 +178,10 @@ impl Nodes {
                 node: Some(name.clone()),
                 reason: reason(said),
             },
-            None => RuntimeError::Failed { runtime, doing, reason: reason(said) },
+            None => match unnamed(said) {
+                Some(op) => RuntimeError::Operator { runtime, op, node: None, reason: reason(said) },
+                None => RuntimeError::Failed { runtime, doing, reason: reason(said) },
+            },
         }
     }
 
@@ -202,6 +206,12 @@ fn named(said: &str) -> impl Iterator<Item = &str> {
             };
             rest.split_once(after).map(|(name, _)| name)
         })
+}
+
+/// The operator of a node without a name: `Building node  (OP)`.
+fn unnamed(said: &str) -> Option<String> {
+    let (op, _) = said.split_once("Building node  (")?.1.split_once(')')?;
+    Some(op.to_owned())
 }
 
 /// A model in tract, with plans for the shapes it was run on last.

@@ -1,11 +1,9 @@
 //! What tract does with models.
 
-use std::path::Path;
-
 use batchnorm_model::runtime::{Array, ArrayValues, ModelSource, Runtime, RuntimeError, Tract};
 use half::{bf16, f16};
 
-use crate::models::{BF16, F16, F32, F64, I64, Model, Node, agrees_with_loops, load, refused, says};
+use crate::models::{BF16, F16, F32, F64, I64, Model, Node, TEXT, agrees_with_loops, load, refused, says};
 
 #[test]
 fn tract_computes_what_loops_compute() {
@@ -20,9 +18,6 @@ fn a_model_comes_from_a_file_too() {
     let mut session = Tract.load(ModelSource::Path(&path)).unwrap_or_else(|error| panic!("{error}"));
     let x = Array::new([2], vec![1.0_f32, -2.0]).unwrap();
     assert_eq!(session.run(&[("x", &x)]).unwrap()[0].1.to_f64(), [-1.0, 2.0]);
-    let error = Tract.load(ModelSource::Path(Path::new("no-such-file.onnx"))).err().unwrap();
-    assert!(matches!(error, RuntimeError::NotAModel { .. }), "{error}");
-    says(&error, &["no-such-file.onnx"]);
 }
 
 #[test]
@@ -34,7 +29,7 @@ fn other_elements_come_out_as_they_went_in() {
     ];
     for (element, values) in arrays {
         let x = Array::new([3], values).unwrap();
-        let mut session = load(&Tract, &Model::of("Add", &["x", "x2"], element).to_bytes());
+        let mut session = load(&Tract, &Model::of("Sub", &["x", "x2"], element).to_bytes());
         let zero = match &x.values {
             ArrayValues::F64(_) => Array::new([3], vec![0.0_f64; 3]),
             ArrayValues::F16(_) => Array::new([3], vec![f16::ZERO; 3]),
@@ -89,19 +84,31 @@ fn an_operator_whose_inputs_do_not_fit_is_named() {
 }
 
 #[test]
-fn an_operator_without_a_needed_attribute_is_named_by_its_output() {
-    let mut model = Model::of("Cast", &["x"], F32);
-    model.nodes[0].name = "";
-    let error = refused(&Tract, &model.to_bytes());
+fn an_operator_without_a_needed_attribute_is_named() {
+    // The second one has no name to go with it.
+    for name in ["made", ""] {
+        let mut model = Model::of("Cast", &["x"], F32);
+        model.nodes[0].name = name;
+        let error = refused(&Tract, &model.to_bytes());
+        let RuntimeError::Operator { op, node, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((op.as_str(), node.as_deref().unwrap_or_default()), ("Cast", name));
+        says(&error, &["Cast", "'to'"]);
+    }
+}
+
+#[test]
+fn an_operator_without_its_inputs_is_named() {
+    let x = Array::new([2], vec![1.0_f32, 2.0]).unwrap();
+    let model = Model::of("BatchNormalization", &["x"], F32);
+    let error = load(&Tract, &model.to_bytes()).run(&[("x", &x)]).unwrap_err();
     let RuntimeError::Operator { op, node, .. } = &error else { panic!("{error:?}") };
-    // tract names the node by its name alone, and it has none.
-    assert_eq!((op.as_str(), node.as_deref()), ("Cast", Some("y")));
+    assert_eq!((op.as_str(), node.as_deref()), ("BatchNormalization", Some("made")));
 }
 
 #[test]
 fn stored_tensors_listed_as_inputs_are_not_asked_for() {
     let mut model = Model::of("Add", &["x", "w"], F32);
-    model.tensors.push(("w", vec![10.0]));
+    model.tensors.push(("w", F32, vec![10.0]));
     model.ir = 3;
     model.inputs[1].2 = 1;
     let mut session = load(&Tract, &model.to_bytes());
@@ -122,15 +129,13 @@ fn what_nobody_computes_is_an_error() {
 
 #[test]
 fn a_panic_comes_out_as_an_error() {
-    // tract asserts that the second input is there.
-    let mut model = Model::of("BatchNormalization", &["x"], F32);
-    model.inputs.push(("scale", F32, -1));
-    let x = Array::new([2], vec![1.0_f32, 2.0]).unwrap();
-    let error = match Tract.load(model.to_bytes().as_slice().into()) {
-        Ok(mut session) => session.run(&[("x", &x), ("scale", &x)]).unwrap_err(),
-        Err(error) => error,
-    };
-    println!("{error}");
+    // tract 0.23 has no code for text in a tensor's raw bytes.
+    let mut model = Model::of("Add", &["x", "w"], F32);
+    model.inputs.truncate(1);
+    model.tensors.push(("w", TEXT, vec![10.0]));
+    let error = refused(&Tract, &model.to_bytes());
+    assert!(matches!(&error, RuntimeError::Failed { .. }), "{error:?}");
+    says(&error, &["it panicked: not implemented", "--runtime PATH"]);
 }
 
 #[test]

@@ -131,6 +131,7 @@ pub fn agrees_with_loops(runtime: &dyn Runtime) {
 /// Element types, by `TensorProto.DataType`.
 pub const F32: i64 = 1;
 pub const I64: i64 = 7;
+pub const TEXT: i64 = 8;
 pub const F16: i64 = 10;
 pub const F64: i64 = 11;
 pub const BF16: i64 = 16;
@@ -151,8 +152,10 @@ pub struct Model {
     /// Name, type and length; a length below zero is a symbol.
     pub inputs: Vec<(&'static str, i64, i64)>,
     pub outputs: Vec<(&'static str, i64, i64)>,
-    /// f32 tensors.
-    pub tensors: Vec<(&'static str, Vec<f32>)>,
+    /// Name, type and the bytes of these values.
+    pub tensors: Vec<(&'static str, i64, Vec<f32>)>,
+    /// The file that holds the first tensor's bytes instead.
+    pub stored_in: Option<&'static str>,
 }
 
 impl Model {
@@ -166,6 +169,7 @@ impl Model {
             inputs: inputs_of,
             outputs: vec![("y", element, -1)],
             tensors: Vec::new(),
+            stored_in: None,
         }
     }
 
@@ -183,13 +187,22 @@ impl Model {
                 });
             }
             graph.text(2, "g");
-            for (name, values) in &self.tensors {
+            for (name, element, values) in &self.tensors {
                 graph.message(5, |writer| {
                     writer.int64(1, values.len() as i64);
-                    writer.int64(2, F32);
+                    writer.int64(2, *element);
                     writer.text(8, name);
-                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    writer.bytes(9, &bytes);
+                    let Some(file) = self.stored_in else {
+                        writer.bytes(9, &raw(values));
+                        return;
+                    };
+                    for (key, value) in [("location", file), ("offset", "0")] {
+                        writer.message(13, |writer| {
+                            writer.text(1, key);
+                            writer.text(2, value);
+                        });
+                    }
+                    writer.int64(14, 1);
                 });
             }
             for (field, ports) in [(11, &self.inputs), (12, &self.outputs)] {
@@ -219,4 +232,9 @@ impl Model {
         }
         writer.into_bytes()
     }
+}
+
+/// The bytes of values, as files have them.
+pub fn raw(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }

@@ -1,8 +1,10 @@
-//! Inputs and files that no runtime takes.
+//! What all runtimes take and refuse alike.
 
-use batchnorm_model::runtime::{Array, ArrayValues, ElementType, Runtime, RuntimeError};
+use std::path::Path;
 
-use crate::models::{F32, Model, images, load, network, refused, says};
+use batchnorm_model::runtime::{Array, ArrayValues, ElementType, ModelSource, Runtime, RuntimeError};
+
+use crate::models::{F32, Model, images, load, network, raw, refused, says};
 
 fn runtimes() -> Vec<Box<dyn Runtime>> {
     let mut runtimes: Vec<Box<dyn Runtime>> = Vec::new();
@@ -56,6 +58,37 @@ fn dimensions_that_are_not_those_of_the_values_are_refused() {
 }
 
 #[test]
+fn tensors_in_a_file_of_their_own_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Model::of("Add", &["x", "w"], F32);
+    model.inputs.truncate(1);
+    model.tensors.push(("w", F32, vec![10.0, 20.0]));
+    model.stored_in = Some("weights.bin");
+    let bytes = model.to_bytes();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, &bytes).unwrap();
+    std::fs::write(folder.path().join("weights.bin"), raw(&[10.0, 20.0])).unwrap();
+    let x = Array::new([2], vec![1.0_f32, 2.0]).unwrap();
+    let in_memory = ModelSource::Bytes { bytes: &bytes, folder: Some(folder.path()) };
+    for runtime in runtimes() {
+        for source in [ModelSource::Path(&path), in_memory] {
+            let mut session = runtime.load(source).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(session.run(&[("x", &x)]).unwrap()[0].1.to_f64(), [11.0, 22.0]);
+        }
+        // Neither from the folder that the program runs in, nor from above.
+        refused(&*runtime, &bytes);
+    }
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    model.stored_in = Some("../weights.bin");
+    let bytes = model.to_bytes();
+    for runtime in runtimes() {
+        let above = ModelSource::Bytes { bytes: &bytes, folder: Some(&inner) };
+        assert!(runtime.load(above).is_err(), "{} leaves the folder", runtime.name());
+    }
+}
+
+#[test]
 fn bytes_that_are_no_model_are_refused() {
     let whole = Model::of("Neg", &["x"], F32).to_bytes();
     for runtime in runtimes() {
@@ -64,6 +97,16 @@ fn bytes_that_are_no_model_are_refused() {
             assert!(matches!(error, RuntimeError::NotAModel { .. }), "{error:?}");
             says(&error, &[runtime.name(), "ONNX model"]);
         }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_refused() {
+    let path = Path::new("no-such-file.onnx");
+    for runtime in runtimes() {
+        let error = runtime.load(ModelSource::Path(path)).err().unwrap();
+        assert!(matches!(error, RuntimeError::File { .. }), "{error}");
+        says(&error, &["`no-such-file.onnx`"]);
     }
 }
 
