@@ -7,6 +7,7 @@
 //! - [`mod@train`]: training twins, what is measured of them, checkpoints;
 //! - [`saved`]: trained networks in files;
 //! - [`mod@evaluate`]: scoring saved models, with which statistics, and asking them about images;
+//! - [`inputs`]: samples for a model's inputs, from files, folders and arrays;
 //! - [`report`]: the outcome in words, in a table and on a page.
 //! - [`claims`]: what is claimed for batch normalization, put to the test;
 //! - [`mod@bench`]: how fast the engine's kernels are, beside the roof of the machine;
@@ -38,6 +39,7 @@ pub mod data;
 mod draw;
 pub mod evaluate;
 pub mod feed;
+pub mod inputs;
 mod names;
 pub mod networks;
 pub mod report;

@@ -41,6 +41,20 @@ pub enum Purpose {
         /// The problem's number.
         number: u64,
     },
+    /// A random sample for a model.
+    Sample {
+        /// The sample's number, below 2^40.
+        number: u64,
+        /// The model's input, below 2^16.
+        input: usize,
+    },
+    /// The order of a model's samples.
+    SampleOrder,
+    /// Noise on a sample.
+    SampleNoise {
+        /// The sample's number.
+        number: u64,
+    },
 }
 
 /// A stream of random numbers that depends on a seed and a purpose alone.
@@ -63,6 +77,9 @@ impl Stream {
             Purpose::Operand { which, chunk } => 6 | u64::from(which) << 8 | (chunk as u64) << 16,
             Purpose::Problem { number } => 7 | number << 8,
             Purpose::ProblemData { number } => 8 | number << 8,
+            Purpose::Sample { number, input } => 9 | (input as u64) << 8 | number << 24,
+            Purpose::SampleOrder => 10,
+            Purpose::SampleNoise { number } => 11 | number << 8,
         });
         Self { generator }
     }

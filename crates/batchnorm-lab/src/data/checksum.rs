@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 /// The checksum of what `feed` adds, in lower-case hexadecimal.
-pub(super) fn of(feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> String {
+pub(crate) fn of(feed: impl FnOnce(&mut dyn FnMut(&[u8]))) -> String {
     let mut state = Sha256::new();
     feed(&mut |bytes| state.update(bytes));
     hexadecimal(state)

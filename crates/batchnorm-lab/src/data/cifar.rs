@@ -11,21 +11,22 @@ use super::published::{CIFAR10, Published};
 use super::{About, DataError, Dataset, IMAGE_WHITE, Split};
 
 /// The name under which the archive is published.
-pub(super) const ARCHIVE: &str = "cifar-10-binary.tar.gz";
+pub(crate) const ARCHIVE: &str = "cifar-10-binary.tar.gz";
 /// The folder in the archive.
 const FOLDER: &str = "cifar-10-batches-bin";
 /// The files in it, in their order; the last is to test on.
-const FILES: [&str; 6] =
+pub(crate) const FILES: [&str; 6] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", TEST];
-const TEST: &str = "test_batch.bin";
+pub(crate) const TEST: &str = "test_batch.bin";
 
-const DIMS: [usize; 3] = [3, 32, 32];
+pub(crate) const DIMS: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = DIMS[0] * DIMS[1] * DIMS[2];
-const RECORD: usize = 1 + PIXELS;
-const CLASSES: usize = 10;
+/// The bytes of a label and an image.
+pub(crate) const RECORD: usize = 1 + PIXELS;
+pub(crate) const CLASSES: usize = 10;
 
 /// The folder that the files are in: this one or the one that the archive makes in it.
-pub(super) fn find(path: &Path) -> Option<PathBuf> {
+pub(crate) fn find(path: &Path) -> Option<PathBuf> {
     [path.to_owned(), path.join(FOLDER)]
         .into_iter()
         .find(|folder| FILES.iter().any(|name| folder.join(name).is_file()))
@@ -54,7 +55,7 @@ pub(super) fn load_folder(folder: &Path) -> Result<Dataset, DataError> {
 }
 
 /// Loads the archive.
-pub(super) fn load_archive(path: &Path) -> Result<Dataset, DataError> {
+pub(crate) fn load_archive(path: &Path) -> Result<Dataset, DataError> {
     let (mut data, checksums) = read_archive(path)?;
     if !CIFAR10.files.iter().any(|file| file.is(&checksums)) {
         data.about.source = path.display().to_string();

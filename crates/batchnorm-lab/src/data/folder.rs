@@ -61,12 +61,12 @@ pub(super) fn about(path: &Path, form: &str) -> About {
 }
 
 /// A file's name in words that can be shown.
-pub(super) fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The first few things in a folder, by name.
-fn contents(folder: &Path) -> Result<String, DataError> {
+pub(crate) fn contents(folder: &Path) -> Result<String, DataError> {
     const SHOWN: usize = 5;
     let mut names: Vec<String> = entries(folder)?
         .iter()
@@ -82,7 +82,7 @@ fn contents(folder: &Path) -> Result<String, DataError> {
 }
 
 /// What is in a folder, sorted by name; without hidden files and those that file managers leave behind.
-pub(super) fn entries(folder: &Path) -> Result<Vec<std::path::PathBuf>, DataError> {
+pub(crate) fn entries(folder: &Path) -> Result<Vec<std::path::PathBuf>, DataError> {
     const LEFT_BEHIND: [&str; 3] = ["thumbs.db", "desktop.ini", "__macosx"];
     let unreadable = |source| DataError::Unreadable { path: folder.to_owned(), source };
     let mut paths = Vec::new();

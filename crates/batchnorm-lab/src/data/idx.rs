@@ -18,7 +18,7 @@ use super::{About, DataError, Dataset, IMAGE_WHITE, Split, folder, published};
 
 /// The four files of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     TrainImages,
     TrainLabels,
     TestImages,
@@ -30,7 +30,7 @@ impl Role {
         [Self::TrainImages, Self::TrainLabels, Self::TestImages, Self::TestLabels];
 
     /// The name under which the file is usually published, uncompressed.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::TrainImages => "train-images-idx3-ubyte",
             Self::TrainLabels => "train-labels-idx1-ubyte",
@@ -40,7 +40,7 @@ impl Role {
     }
 
     /// Every name under which it is found, the first one first.
-    pub(super) fn names(self) -> Vec<String> {
+    pub(crate) fn names(self) -> Vec<String> {
         // `train-images.idx3-ubyte` is how some archives spell it.
         let dotted = self.name().replacen("-idx", ".idx", 1);
         let mut names = vec![self.name().to_owned(), dotted];
@@ -61,7 +61,7 @@ impl Role {
 
 /// A file read whole.
 #[derive(Debug)]
-pub(super) struct Idx {
+pub(crate) struct Idx {
     pub(super) path: PathBuf,
     /// Count, then height and width where it is of images.
     sizes: Vec<usize>,
@@ -75,7 +75,7 @@ const MOST_PER_COMPRESSED_BYTE: u64 = 1032;
 const TRUSTED: u64 = 1 << 26;
 
 /// Reads a file whose header has `rank` sizes.
-pub(super) fn read(path: &Path, rank: usize) -> Result<Idx, DataError> {
+pub(crate) fn read(path: &Path, rank: usize) -> Result<Idx, DataError> {
     let unreadable = |source| DataError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
@@ -183,8 +183,13 @@ impl Idx {
     }
 
     /// The images in a file of images: count, height and width, and the pixels.
-    pub(super) fn into_images(self) -> ([usize; 3], Vec<u8>) {
+    pub(crate) fn into_images(self) -> ([usize; 3], Vec<u8>) {
         ([self.sizes[0], self.sizes[1], self.sizes[2]], self.values)
+    }
+
+    /// The labels in a file of labels.
+    pub(crate) fn into_labels(self) -> Vec<u8> {
+        self.values
     }
 }
 

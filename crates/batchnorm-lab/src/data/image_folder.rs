@@ -12,9 +12,9 @@ use super::picture::{self, Picture};
 use super::split::{TEST_EVERY, stratified};
 use super::{DataError, Dataset, IMAGE_WHITE, Split, folder};
 
-const TRAIN: &str = "train";
+pub(crate) const TRAIN: &str = "train";
 /// The folder to test on, the first that there is.
-const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
+pub(crate) const TEST: [&str; 4] = ["test", "val", "valid", "validation"];
 
 /// The most classes: labels are 16 bits.
 const MOST_CLASSES: usize = 1 << 16;

@@ -7,16 +7,16 @@
 //! form of folder: a file in this folder that loads it, and its recognition in `folder.rs`.
 
 mod access;
-mod checksum;
-mod cifar;
+pub(crate) mod checksum;
+pub(crate) mod cifar;
 mod digits;
 mod download;
 mod error;
-mod folder;
-mod idx;
-mod image_folder;
+pub(crate) mod folder;
+pub(crate) mod idx;
+pub(crate) mod image_folder;
 mod part;
-mod picture;
+pub(crate) mod picture;
 mod predict;
 mod preprocessing;
 mod published;

@@ -8,9 +8,9 @@ use super::{DataError, folder};
 
 /// An image as planes of 8-bit pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Picture {
-    pub(super) height: usize,
-    pub(super) width: usize,
+pub(crate) struct Picture {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
     /// One plane if all is grey, else red, green and blue.
     planes: Vec<u8>,
 }
@@ -20,7 +20,7 @@ pub(super) struct Picture {
 /// An image is coloured if red, green and blue differ somewhere: many grey images are stored as coloured ones.
 ///
 /// `check` sees height and width before anything is decoded.
-pub(super) fn read(
+pub(crate) fn read(
     path: &Path,
     check: impl FnOnce(usize, usize) -> Result<(), DataError>,
 ) -> Result<Picture, DataError> {
@@ -58,18 +58,30 @@ pub(super) fn read(
 }
 
 impl Picture {
-    pub(super) fn is_coloured(&self) -> bool {
+    /// An image of a grey plane, or of a red, a green and a blue one.
+    pub(crate) fn of(height: usize, width: usize, planes: Vec<u8>) -> Self {
+        let plane = height * width;
+        assert!([plane, 3 * plane].contains(&planes.len()), "one plane or three");
+        Self { height, width, planes }
+    }
+
+    /// One plane if all is grey, else red, green and blue.
+    pub(crate) fn planes(&self) -> &[u8] {
+        &self.planes
+    }
+
+    pub(crate) fn is_coloured(&self) -> bool {
         self.planes.len() > self.height * self.width
     }
 
     /// The planes of the wanted number of channels: a grey image has the same in all of them.
-    pub(super) fn into_channels(self, channels: usize) -> Vec<u8> {
+    pub(crate) fn into_channels(self, channels: usize) -> Vec<u8> {
         if self.is_coloured() { self.planes } else { self.planes.repeat(channels) }
     }
 }
 
 /// Whether a file may be an image, by its name: to tell a folder of images from another.
-pub(super) fn has_image_name(path: &Path) -> bool {
+pub(crate) fn has_image_name(path: &Path) -> bool {
     const ENDINGS: [&str; 11] = ["png", "jpg", "jpeg", "gif", "webp", "bmp", "pnm", "pbm", "pgm", "ppm", "pam"];
     let name = folder::file_name(path).to_lowercase();
     name.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending))
