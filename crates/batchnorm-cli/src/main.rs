@@ -13,6 +13,7 @@ mod interrupt;
 mod memory;
 mod output;
 mod progress;
+mod recalibrate;
 mod table;
 mod train;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Claims(arguments) => claims::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

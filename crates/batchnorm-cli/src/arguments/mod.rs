@@ -4,12 +4,15 @@ mod bench;
 mod check;
 mod claims;
 mod evaluate;
+mod recalibrate;
+mod samples;
 mod train;
 
 pub use bench::BenchArguments;
 pub use check::CheckArguments;
 pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
 pub use evaluate::EvaluateArguments;
+pub use recalibrate::RecalibrateArguments;
 pub use train::TrainArguments;
 
 use std::path::PathBuf;
@@ -30,6 +33,7 @@ Examples:
   batchnorm claims run all --quick     every claim made for batch normalization, with a verdict
   batchnorm bench --shape 32x64x56x56  how fast the kernels are, beside a plain copy
   batchnorm check                      whether the kernels compute what they should on this machine
+  batchnorm recalibrate model.onnx --data samples.npz -o new.onnx
   batchnorm train --help               all options";
 
 const EXIT_CODES: &str = "\
@@ -63,6 +67,9 @@ pub enum Command {
     /// Check the kernels of this machine against the reference
     #[command(long_about = check::ABOUT, after_help = check::EXAMPLES)]
     Check(CheckArguments),
+    /// Estimate the statistics of a model's batch-norm layers anew, on data
+    #[command(long_about = recalibrate::ABOUT, after_help = recalibrate::EXAMPLES)]
+    Recalibrate(Box<RecalibrateArguments>),
 }
 
 /// Where data sets are kept, and whether they may be downloaded.

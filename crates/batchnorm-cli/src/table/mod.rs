@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 pub mod claims;
+pub mod recalibrate;
 
 use batchnorm_lab::evaluate::Prediction;
 use batchnorm_lab::report;
