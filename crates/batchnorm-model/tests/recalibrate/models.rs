@@ -133,7 +133,9 @@ pub fn chain(batch: Option<usize>) -> Vec<u8> {
     let pooled = graph.global_average_pool("pool", &a);
     let flat = graph.flatten("flat", &pooled);
     let weight = graph.tensor("fc.weight", &[3, 4], &numbers(12, 8));
-    let logits = graph.gemm("fc", &flat, &weight, None);
+    // Operator set 9 wants one, if only of zeros.
+    let bias = graph.tensor("fc.bias", &[3], &numbers(3, 9));
+    let logits = graph.gemm("fc", &flat, &weight, Some(&bias));
     graph.output("logits", &logits, &[batch.map_or(Dim::Symbol("batch"), Dim::Fixed), Dim::Fixed(3)]);
     graph.to_bytes().unwrap()
 }

@@ -68,7 +68,7 @@ fn layers_without_a_path_between_them_share_a_pass() {
     let bytes = graph.to_bytes().unwrap();
     let document = Document::from_bytes(bytes.clone()).unwrap();
     let recalibrator = Recalibrator::new(&document, Options::default()).unwrap();
-    let plan = recalibrator.plan(100, true).unwrap();
+    let plan = recalibrator.plan(100, false).unwrap();
     assert_eq!((plan.layers, plan.passes, plan.samples, plan.batch_size), (4, 2, 100, 64));
     let done = recalibrate(&bytes, &mut Data::new(9), batches_of(4));
     let passes: Vec<usize> = done.report.layers.iter().map(|layer| layer.pass).collect();
