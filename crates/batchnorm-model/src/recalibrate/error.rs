@@ -165,6 +165,14 @@ pub enum RecalibrateError {
         /// Its batch.
         other: u64,
     },
+    /// The model insists on batches that no memory holds.
+    #[error("the model takes batches of {found}, expected at most {limit}; export it with another batch size")]
+    LargeBatch {
+        /// Its batch.
+        found: u64,
+        /// The largest that is taken.
+        limit: u64,
+    },
     /// There are fewer samples than a batch that the model insists on.
     #[error(
         "the model takes batches of {batch}, found {samples} samples: no whole batch to normalize by; give more"

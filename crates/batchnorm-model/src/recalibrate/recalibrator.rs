@@ -13,6 +13,9 @@ use crate::runtime::Runtime;
 
 type Result<T, E = RecalibrateError> = std::result::Result<T, E>;
 
+/// Batches that a model insists on are filled up in memory, whatever a file says.
+const LARGEST_BATCH: u64 = 1 << 16;
+
 /// A model whose population statistics are to be estimated anew.
 ///
 /// ```
@@ -214,5 +217,10 @@ fn fixed_batch(document: &Document) -> Result<Option<usize>> {
             _ => {}
         }
     }
-    Ok(batch.map(|batch| usize::try_from(batch).unwrap_or(usize::MAX)))
+    match batch {
+        Some(found) if found > LARGEST_BATCH => {
+            Err(RecalibrateError::LargeBatch { found, limit: LARGEST_BATCH })
+        }
+        batch => Ok(batch.map(|batch| batch as usize)),
+    }
 }

@@ -288,6 +288,15 @@ impl Run<'_, '_> {
         let mut session: Box<dyn Session> = self.model(stage, &layers)?.load(runtime)?;
         let mut tallies = self.state.tallies();
         tallies.resize(layers.len(), Tally::default());
+        let whole = layers
+            .iter()
+            .zip(&tallies)
+            .all(|(&layer, tally)| tally.is_of(self.recalibrator.selection.layers[layer].channels));
+        if !whole || self.state.seen > length {
+            let path = self.path.unwrap_or(Path::new("")).to_owned();
+            let found = "what it collected is not of the model's layers and samples".to_owned();
+            return Err(RecalibrateError::State { path, found });
+        }
         while self.state.seen < length {
             if progress(self.state.seen).is_break() {
                 self.write(&tallies)?;

@@ -64,6 +64,9 @@ pub(super) fn clean(document: &mut Document, layers: &[Layer]) {
                 open.extend(graph.remove_node(index).inputs().iter().filter(|name| !name.is_empty()).cloned());
                 graph.remove_value(&name);
             }
+            // From IR version 4 on a stored tensor that is an input may be given by a caller, who would miss it.
+            None if document.ir_version() >= 4
+                && document.graph().inputs().iter().any(|i| i.name() == name) => {}
             None if document.graph().initializer(&name).is_some() => {
                 document.graph_mut().remove_initializer(&name);
             }

@@ -21,6 +21,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Whether it is of so many channels, or of nothing yet.
+    pub(super) fn is_of(&self, channels: usize) -> bool {
+        let rows = [&self.values, &self.batch_means, &self.batch_variances];
+        rows.iter().all(|row| row.is_empty() || row.len() == channels)
+    }
+
     /// Lets a batch in, pooled with those before.
     pub(super) fn pool(&mut self, batch: &[Moments]) {
         self.values.resize(batch.len(), Moments::EMPTY);
