@@ -99,7 +99,7 @@ fn differences(
     let folder =
         out.and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (model, shapes) = (&arguments.model, &arguments.shape);
-    data::with_access(&arguments.access, true, |access| {
+    data::access(&arguments.access, true, |access| {
         check_folding(runtime, model, folded, options, &arguments.data, &given, shapes, folder, access)
     })
 }

@@ -16,6 +16,7 @@ mod interrupt;
 mod memory;
 mod output;
 mod progress;
+mod recalibrate;
 mod table;
 mod train;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

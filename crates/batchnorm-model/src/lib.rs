@@ -58,6 +58,7 @@ pub mod file;
 pub mod fold;
 pub mod inspect;
 pub mod onnx;
+pub mod recalibrate;
 pub mod runtime;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};
