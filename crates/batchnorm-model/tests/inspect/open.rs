@@ -57,9 +57,9 @@ fn a_checkpoint_has_layers_without_a_graph() {
     let codes: Vec<&str> = layer.findings.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["redundant-bias"]);
     // Where it says eps, or somebody does.
-    checkpoint(&path, 0.5, 100, &[("batchnorm.eps", "0.125")]);
+    checkpoint(&path, 0.5, 100, &[("batchnorm.eps", "0.0625")]);
     let stated = Inspection::open(&path, None).unwrap();
-    assert_eq!(stated.layers[0].eps, Some(0.125));
+    assert_eq!(stated.layers[0].eps, Some(0.0625));
     let finding = &stated.layers[0].findings[0];
     assert_eq!((finding.code, finding.severity), ("suspicious-eps", Severity::Warning));
     checkpoint(&path, 0.5, 100, &[]);
