@@ -7,11 +7,11 @@ use crate::progress::DataProgress;
 
 /// Loads a data set, downloading it into the user's cache folder where that is allowed and needed.
 pub fn load(source: &Source, arguments: &DataArguments, progress: bool) -> anyhow::Result<Dataset> {
-    Ok(with_access(arguments, progress, |access| source.load(access))?)
+    Ok(access(arguments, progress, |access| source.load(access))?)
 }
 
-/// Lends what is needed to find published data sets, and to download them where that is allowed.
-pub fn with_access<T>(arguments: &DataArguments, progress: bool, work: impl FnOnce(&mut Access<'_>) -> T) -> T {
+/// Does something with access to the user's cache folder.
+pub fn access<T>(arguments: &DataArguments, progress: bool, work: impl FnOnce(&mut Access<'_>) -> T) -> T {
     let cache = arguments.cache.clone().or_else(|| Some(dirs::cache_dir()?.join("batchnorm")));
     let mut progress = DataProgress::new(progress);
     let mut access = match &cache {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use batchnorm_lab::inputs::{self, Images};
 use batchnorm_lab::models::{CheckError, check_folding};
 use batchnorm_model::checkpoint::{Archive, FoldOptions, FoldPlan, Format};
@@ -46,8 +47,9 @@ fn model(arguments: &FoldArguments, out: Option<&Path>) -> anyhow::Result<ExitCo
         return Err(Misuse(text.to_owned()).into());
     }
     let options = Options { overridable: arguments.overridable, ..Options::default() };
-    let mut document = Document::open(&arguments.model)?;
-    let outcomes = fold(&mut document, &options)?;
+    let named = || format!("`{}` as an ONNX model", arguments.model.display());
+    let mut document = Document::open(&arguments.model).with_context(named)?;
+    let outcomes = fold(&mut document, &options).with_context(named)?;
     let folded = outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Folded(_))).count();
     let checked = match (folded, arguments.no_verify || out.is_none()) {
         (0, _) | (_, true) => None,
@@ -97,7 +99,7 @@ fn differences(
     let folder =
         out.and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (model, shapes) = (&arguments.model, &arguments.shape);
-    data::with_access(&arguments.access, true, |access| {
+    data::access(&arguments.access, true, |access| {
         check_folding(runtime, model, folded, options, &arguments.data, &given, shapes, folder, access)
     })
 }
@@ -157,14 +159,20 @@ fn document_of(outcomes: &[Outcome], checked: Option<&[Difference]>, good: bool,
 
 fn checkpoint(arguments: &FoldArguments, out: Option<&Path>) -> anyhow::Result<ExitCode> {
     let archive = Archive::open(&arguments.model)?;
+    if arguments.in_place && archive.format() != Format::Safetensors {
+        let text = "only safetensors files are written: `--in-place` would make one of a file of another kind; name one with `-o`";
+        return Err(Misuse(text.to_owned()).into());
+    }
     if arguments.pair.is_empty() {
         let text = "a checkpoint does not say which map comes before which layer: name them with `--pair conv1=bn1`; \
                     `batchnorm inspect` proposes pairs by their names";
         return Err(Misuse(text.to_owned()).into());
     }
-    let mut options = FoldOptions::new(arguments.pair.clone());
-    options.eps = arguments.eps.unwrap_or(options.eps);
-    options.transposed.clone_from(&arguments.transposed);
+    let options = FoldOptions {
+        pairs: arguments.pair.clone(),
+        eps: arguments.eps,
+        transposed: arguments.transposed.clone(),
+    };
     let plan = FoldPlan::new(&archive, &options)?;
     if let Some(out) = out {
         plan.write(out)?;

@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod check;
 mod claims;
+mod convert;
 mod data;
 mod error;
 mod evaluate;
@@ -15,6 +16,7 @@ mod interrupt;
 mod memory;
 mod output;
 mod progress;
+mod recalibrate;
 mod table;
 mod train;
 
@@ -30,9 +32,11 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Claims(arguments) => claims::run(&arguments),
         Command::Fold(arguments) => fold::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

@@ -40,7 +40,8 @@
 //!
 //! # Reading order
 //!
-//! 1. [`checkpoint::Tensors`]: a safetensors file, in and out.
+//! 1. [`checkpoint::Tensors`]: a safetensors file, in and out. [`checkpoint::Archive`]: a checkpoint of any producer and
+//!    size; [`checkpoint::Layer`], [`checkpoint::FoldPlan`] and [`checkpoint::Conversion`] are what can be done with it.
 //! 2. [`onnx::Graph`]: builds an ONNX model node by node; [`onnx::Window`] and [`onnx::Normalization`] are what its
 //!    operators take.
 //! 3. [`onnx::wire`]: protobuf's wire format, as fields that can be copied byte for byte.
@@ -51,11 +52,13 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod convert;
 mod error;
 pub mod file;
 pub mod fold;
 pub mod inspect;
 pub mod onnx;
+pub mod recalibrate;
 pub mod runtime;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};

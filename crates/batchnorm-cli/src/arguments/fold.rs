@@ -83,7 +83,7 @@ pub struct FoldArguments {
     #[arg(long, value_name = "MAP=LAYER")]
     pub pair: Vec<Pair>,
 
-    /// Of a checkpoint: the layers' eps, which it does not say [default: PyTorch's]
+    /// Of a checkpoint: the layers' eps, which it does not say unless its metadata do
     #[arg(long, value_name = "EPS")]
     pub eps: Option<f64>,
 

@@ -3,17 +3,22 @@
 mod bench;
 mod check;
 mod claims;
+mod convert;
 mod evaluate;
 mod fold;
 mod inspect;
+mod recalibrate;
+mod samples;
 mod train;
 
 pub use bench::BenchArguments;
 pub use check::CheckArguments;
 pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
+pub use convert::ConvertArguments;
 pub use evaluate::EvaluateArguments;
 pub use fold::FoldArguments;
 pub use inspect::InspectArguments;
+pub use recalibrate::RecalibrateArguments;
 pub use train::TrainArguments;
 
 use std::path::PathBuf;
@@ -22,7 +27,9 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-const ABOUT: &str = "Batch normalization, measured: train with and without it, and see the difference.";
+const ABOUT: &str = "\
+Batch normalization: train with and without it and see the difference, put its claims to the test, and inspect, recalibrate and \
+fold the layers of trained models.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,10 +39,12 @@ Examples:
   batchnorm train --resume runs/X      go on after an interruption
   batchnorm evaluate runs/X/batch_norm.safetensors --data mnist
   batchnorm claims run all --quick     every claim made for batch normalization, with a verdict
-  batchnorm fold model.onnx -o folded.onnx
+  batchnorm inspect model.onnx         what is wrong with a trained model's batch-norm layers
+  batchnorm recalibrate model.onnx --data images/ -o new.onnx    its statistics anew, on data
+  batchnorm fold model.onnx -o folded.onnx                       the same outputs without the layers
+  batchnorm convert training.onnx -o model.onnx --to-inference
   batchnorm bench --shape 32x64x56x56  how fast the kernels are, beside a plain copy
   batchnorm check                      whether the kernels compute what they should on this machine
-  batchnorm inspect model.onnx         what is wrong with a trained model's batch-norm layers
   batchnorm train --help               all options";
 
 const EXIT_CODES: &str = "\
@@ -64,18 +73,24 @@ pub enum Command {
     /// Put the claims made for batch normalization to the test
     #[command(long_about = claims::ABOUT, after_help = claims::EXAMPLES)]
     Claims(Box<ClaimsArguments>),
+    /// Look at the batch-norm layers of a trained model, and tell what is wrong
+    #[command(long_about = inspect::ABOUT, after_help = inspect::EXAMPLES)]
+    Inspect(InspectArguments),
+    /// Estimate the statistics of a model's batch-norm layers anew, on data
+    #[command(long_about = recalibrate::ABOUT, after_help = recalibrate::EXAMPLES)]
+    Recalibrate(Box<RecalibrateArguments>),
     /// Fold batch-norm layers of a trained model into the weights around them
     #[command(long_about = fold::ABOUT, after_help = fold::EXAMPLES)]
     Fold(Box<FoldArguments>),
+    /// Convert a trained model: for inference, with frozen layers, or under another library's names
+    #[command(long_about = convert::ABOUT, after_help = convert::EXAMPLES)]
+    Convert(Box<ConvertArguments>),
     /// Time the kernels, beside the roof of this machine
     #[command(long_about = bench::ABOUT, after_help = bench::EXAMPLES)]
     Bench(Box<BenchArguments>),
     /// Check the kernels of this machine against the reference
     #[command(long_about = check::ABOUT, after_help = check::EXAMPLES)]
     Check(CheckArguments),
-    /// Look at the batch-norm layers of a trained model, and tell what is wrong
-    #[command(long_about = inspect::ABOUT, after_help = inspect::EXAMPLES)]
-    Inspect(InspectArguments),
 }
 
 /// Where data sets are kept, and whether they may be downloaded.

@@ -10,6 +10,16 @@ const POSITIONS: usize = 224;
 /// The length of any other axis that it leaves open.
 const LENGTH: usize = 16;
 
+/// An input that is a single number has no samples: every other run is given 0, the others 1.
+pub fn single(port: &Port, run: usize) -> Option<Result<Array, FeedError>> {
+    if port.dims.as_deref() != Some(&[]) {
+        return None;
+    }
+    let value = if run.is_multiple_of(2) { 1.0 } else { 0.0 };
+    let values = typed(vec![value], port.element);
+    Some(Array::new([], values).map_err(FeedError::from))
+}
+
 /// Why samples cannot be made for a model's input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,7 +57,7 @@ pub enum FeedError {
     Runtime(#[from] RuntimeError),
 }
 
-/// What a model's inputs take, axes of open length as `shapes` say, or of a length that is usual.
+/// What a model's inputs take, but for those that are [`single`] numbers; axes of open length as `shapes` say, or of a length that is usual.
 ///
 /// # Errors
 ///
@@ -60,7 +70,8 @@ pub fn specs(ports: &[Port], shapes: &[(String, Vec<usize>)]) -> Result<Vec<Inpu
             return Err(FeedError::Shape { input: input.clone(), shape: in_words(dims), found });
         }
     }
-    ports.iter().map(|port| spec(port, shapes)).collect()
+    let sampled = ports.iter().filter(|port| port.dims.as_deref() != Some(&[]));
+    sampled.map(|port| spec(port, shapes)).collect()
 }
 
 fn spec(port: &Port, shapes: &[(String, Vec<usize>)]) -> Result<InputSpec, FeedError> {
@@ -128,25 +139,29 @@ fn element(element: ElementType) -> Option<Element> {
 pub fn arrays(batch: SampleBatch, ports: &[Port]) -> Result<Vec<(String, Array)>, FeedError> {
     let array = |input: crate::inputs::NamedArray| {
         let element = ports.iter().find(|port| port.name == input.name).and_then(|port| port.element);
-        let values = input.values;
-        let values: ArrayValues = match element {
-            Some(ElementType::F64) => each(&values, f64::from).into(),
-            Some(ElementType::F16) => each(&values, f16::from_f32).into(),
-            Some(ElementType::Bf16) => each(&values, bf16::from_f32).into(),
-            Some(ElementType::I64) => each(&values, |value| value as i64).into(),
-            Some(ElementType::I32) => each(&values, |value| value as i32).into(),
-            Some(ElementType::I16) => each(&values, |value| value as i16).into(),
-            Some(ElementType::I8) => each(&values, |value| value as i8).into(),
-            Some(ElementType::U64) => each(&values, |value| value as u64).into(),
-            Some(ElementType::U32) => each(&values, |value| value as u32).into(),
-            Some(ElementType::U16) => each(&values, |value| value as u16).into(),
-            Some(ElementType::U8) => each(&values, |value| value as u8).into(),
-            Some(ElementType::Bool) => each(&values, |value| value != 0.0).into(),
-            _ => values.into(),
-        };
+        let values = typed(input.values, element);
         Ok((input.name, Array::new(input.dims, values)?))
     };
     batch.inputs.into_iter().map(array).collect()
+}
+
+/// Numbers of an input's type.
+fn typed(values: Vec<f32>, element: Option<ElementType>) -> ArrayValues {
+    match element {
+        Some(ElementType::F64) => each(&values, f64::from).into(),
+        Some(ElementType::F16) => each(&values, f16::from_f32).into(),
+        Some(ElementType::Bf16) => each(&values, bf16::from_f32).into(),
+        Some(ElementType::I64) => each(&values, |value| value as i64).into(),
+        Some(ElementType::I32) => each(&values, |value| value as i32).into(),
+        Some(ElementType::I16) => each(&values, |value| value as i16).into(),
+        Some(ElementType::I8) => each(&values, |value| value as i8).into(),
+        Some(ElementType::U64) => each(&values, |value| value as u64).into(),
+        Some(ElementType::U32) => each(&values, |value| value as u32).into(),
+        Some(ElementType::U16) => each(&values, |value| value as u16).into(),
+        Some(ElementType::U8) => each(&values, |value| value as u8).into(),
+        Some(ElementType::Bool) => each(&values, |value| value != 0.0).into(),
+        _ => values.into(),
+    }
 }
 
 fn each<T>(values: &[f32], change: impl Fn(f32) -> T) -> Vec<T> {

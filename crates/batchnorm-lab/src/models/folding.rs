@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use batchnorm_model::fold::{Difference, Options, fold, verify};
-use batchnorm_model::onnx::document::{Document, DocumentError, Payload};
-use batchnorm_model::runtime::{ModelSource, Runtime, RuntimeError};
+use batchnorm_model::onnx::document::{Document, DocumentError};
+use batchnorm_model::runtime::{Array, ModelSource, Runtime, RuntimeError};
 
-use super::feed::{FeedError, arrays, specs};
+use super::feed::{FeedError, arrays, single, specs};
 use crate::data::Access;
 use crate::inputs::{self, Images, InputsError, Samples};
 use crate::saved::SavedModelError;
@@ -15,7 +15,7 @@ use crate::saved::SavedModelError;
 /// So many versions of the folded model are moved by the bound of its rounding.
 const DISTURBED: u64 = 2;
 /// The most samples run at once.
-const BATCH: usize = 8;
+const BATCH: u64 = 8;
 
 /// Why a folded model could not be checked.
 #[derive(Debug, thiserror::Error)]
@@ -72,19 +72,34 @@ pub fn check_folding(
     let wanted = specs(&ports, shapes)?;
     let metadata: BTreeMap<String, String> = original.metadata().iter().cloned().collect();
     let given = inputs::Options { model_images: Images::of_metadata(model, &metadata)?, ..given.clone() };
-    let mut samples = Samples::open(data, &wanted, &given, access)?;
-    let fixed = wanted.iter().find_map(|input| input.dims.first().copied().flatten());
-    let count = samples.len().unwrap_or(BATCH as u64);
-    let size = fixed.unwrap_or(BATCH.min(count as usize));
     let mut runs = Vec::new();
-    let mut first = 0;
-    while first + size as u64 <= count.max(size as u64) {
-        let batch = samples.batch(first, size)?;
-        if batch.len() < size {
-            break;
+    let mut push = |mut given: Vec<(String, Array)>| -> Result<(), CheckError> {
+        for port in &ports {
+            if let Some(array) = single(port, runs.len()) {
+                given.push((port.name.clone(), array?));
+            }
         }
-        runs.push(arrays(batch, &ports)?);
-        first += size as u64;
+        runs.push(given);
+        Ok(())
+    };
+    if wanted.is_empty() {
+        push(Vec::new())?;
+        push(Vec::new())?;
+    } else {
+        let mut samples = Samples::open(data, &wanted, &given, access)?;
+        let fixed = wanted.iter().find_map(|input| input.dims.first().copied().flatten());
+        let count = samples.len().unwrap_or(BATCH);
+        // At least two runs, where there are samples for them: an input that is one number has two values.
+        let size = fixed.unwrap_or((count / 2).clamp(1, BATCH) as usize);
+        let mut first = 0;
+        while first == 0 || first + size as u64 <= count {
+            let batch = samples.batch(first, size)?;
+            if batch.len() < size {
+                break;
+            }
+            push(arrays(batch, &ports)?)?;
+            first += size as u64;
+        }
     }
     let mut disturbed = Vec::new();
     for seed in 0..DISTURBED {
@@ -92,7 +107,7 @@ pub fn check_folding(
         fold(&mut document, &Options { disturbed: Some(seed), ..options.clone() })?;
         disturbed.push(document);
     }
-    if !beside(folded) {
+    if !folded.has_external_data() {
         let bytes = folded.to_bytes()?;
         let others: Vec<Vec<u8>> = disturbed.iter().map(Document::to_bytes).collect::<Result<_, _>>()?;
         let others: Vec<ModelSource<'_>> =
@@ -111,9 +126,4 @@ pub fn check_folding(
     }
     let others: Vec<ModelSource<'_>> = paths[1..].iter().map(|path| ModelSource::Path(path)).collect();
     Ok(verify(runtime, ModelSource::Path(model), ModelSource::Path(&paths[0]), &others, &runs)?)
-}
-
-/// Whether a model keeps tensors in files beside it.
-fn beside(document: &Document) -> bool {
-    document.graph().initializers().iter().any(|tensor| matches!(tensor.payload(), Payload::External(_)))
 }

@@ -1,7 +1,5 @@
 //! The layers of a checkpoint: names and numbers, without a graph.
 
-use batchnorm::BatchNormConfig;
-
 use super::finding::{Finding, Severity};
 use super::layer::{Layer, Neighbour, Values};
 use super::map::of_sizes;
@@ -9,11 +7,10 @@ use super::numbers::{of_eps, of_values};
 use crate::checkpoint::{self, Archive, ArchiveError, Dtype, Remark};
 
 pub(super) fn layers(archive: &Archive, eps: Option<f64>) -> Result<Vec<Layer>, ArchiveError> {
-    let default = BatchNormConfig::pytorch().eps;
-    let found = checkpoint::Layer::all(archive, eps.unwrap_or(default))?;
+    let found = checkpoint::Layer::all(archive, eps)?;
     let of = |layer: checkpoint::Layer| {
-        let known = eps.or(layer.eps);
-        read(archive, layer, known, known.unwrap_or(default))
+        let (known, examined_with) = (layer.eps, layer.examined_with);
+        read(archive, layer, known, examined_with)
     };
     found.into_iter().map(of).collect()
 }

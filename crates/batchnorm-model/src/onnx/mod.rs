@@ -23,6 +23,7 @@ pub(crate) mod fields {
         pub(crate) const OPSET_IMPORT: u32 = 8;
         pub(crate) const FUNCTIONS: u32 = 25;
         pub(crate) const METADATA_PROPS: u32 = 14;
+        pub(crate) const TRAINING_INFO: u32 = 20;
     }
 
     pub(crate) mod opset {

@@ -71,6 +71,9 @@ pub struct Document {
     metadata: Vec<(String, String)>,
     graph: (usize, Graph),
     functions: Vec<(usize, Function)>,
+    /// Whether the file keeps tensors in others beside it.
+    beside: bool,
+    training_info: bool,
     /// Fields that are copied: their places and bytes.
     others: Vec<(usize, Span)>,
 }
@@ -101,6 +104,7 @@ impl Document {
         }
         let (mut ir_version, mut opsets, mut metadata) = (None, Vec::new(), Vec::new());
         let (mut graph, mut functions, mut others) = (None, Vec::new(), Vec::new());
+        let mut training_info = false;
         for (place, located) in Fields::new(&source, &(0..source.len())).enumerate() {
             let located = located?;
             match located.number {
@@ -111,6 +115,7 @@ impl Document {
                     match number {
                         field::IR_VERSION => ir_version = Some(located.int()?),
                         field::OPSET_IMPORT => opsets.push(operators(&source, &located.bytes()?)?),
+                        field::TRAINING_INFO => training_info = true,
                         field::METADATA_PROPS => metadata.push(tensor::entry(&source, &located.bytes()?)?),
                         _ => {}
                     }
@@ -120,7 +125,12 @@ impl Document {
         }
         let ir_version = ir_version.ok_or_else(|| not("a file that does not say its IR version"))?;
         let graph = graph.ok_or_else(|| not("a file without a graph"))?;
-        Ok(Self { storage: Storage::new(source), ir_version, opsets, metadata, graph, functions, others })
+        let storage = Storage::new(source);
+        let beside = false;
+        let mut document =
+            Self { storage, ir_version, opsets, metadata, graph, functions, beside, training_info, others };
+        document.beside = !document.locations().is_empty();
+        Ok(document)
     }
 
     /// The version of the format.
@@ -159,9 +169,19 @@ impl Document {
         &mut self.functions[index].1
     }
 
+    /// Whether it says how it is trained (`training_info`): that is copied, and may name any value of the graph.
+    pub fn has_training_info(&self) -> bool {
+        self.training_info
+    }
+
     /// Where the values of its tensors are.
     pub fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// Whether the file keeps tensors in others beside it.
+    pub fn has_external_data(&self) -> bool {
+        self.beside
     }
 
     /// Whether anything was changed.

@@ -24,6 +24,19 @@ pub enum Mode {
     Training,
 }
 
+impl Mode {
+    /// What a node of an operator set does.
+    pub fn of(opset: i64, node: &Node) -> Self {
+        let extra = node.outputs().iter().skip(1).any(|name| !name.is_empty());
+        let training = match opset {
+            ..7 => node.int("is_test").unwrap_or(0) == 0 && extra,
+            7..14 => extra,
+            _ => node.int("training_mode").unwrap_or(0) != 0,
+        };
+        if training { Self::Training } else { Self::Inference }
+    }
+}
+
 /// One of the four rows of numbers of a layer.
 #[derive(Clone, Debug)]
 pub enum Parameter {
@@ -118,11 +131,6 @@ impl BatchNormalization {
             })
         };
         let extra = || node.outputs().iter().skip(1).filter(|name| !name.is_empty());
-        let training = match opset {
-            ..7 => node.int("is_test").unwrap_or(0) == 0,
-            7..14 => extra().next().is_some(),
-            _ => node.int("training_mode").unwrap_or(0) != 0,
-        };
         let defaults = BatchNormConfig::onnx();
         Ok(Self {
             home: scope.home().clone(),
@@ -133,7 +141,7 @@ impl BatchNormalization {
             eps: node.float("epsilon").map_or(defaults.eps, f64::from),
             eps_given: node.float("epsilon").is_some(),
             momentum: node.float("momentum").map_or(defaults.momentum.weights(1).0, f64::from),
-            mode: if training { Mode::Training } else { Mode::Inference },
+            mode: Mode::of(opset, node),
             spatial: opset >= 9 || node.int("spatial").unwrap_or(1) != 0,
             extra_outputs_used: extra().any(|name| !scope.consumers(name).is_empty() || scope.is_output(name)),
             gamma: parameter(1)?,

@@ -2,12 +2,16 @@
 
 mod batch_normalization;
 mod constant;
+mod edit;
 mod scope;
 mod shapes;
+mod unused;
 
 pub use batch_normalization::{BatchNormalization, Mode, Parameter, find};
 pub use constant::Constant;
 pub(crate) use constant::axis;
+pub use edit::{FreshNames, homes};
 pub use scope::{Home, Scope};
 pub(crate) use scope::{Meaning, callers};
 pub(crate) use shapes::{Length, Shapes, product};
+pub use unused::remove_unused;

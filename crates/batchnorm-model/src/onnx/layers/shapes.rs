@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use super::constant::{axis, squeezed, unsqueezed};
-use super::scope::{Meaning, Scope};
+use super::scope::{Home, Meaning, Scope};
 use crate::onnx::document::{Document, Extent, Node};
 
 /// A length, or none where it depends on what the model is given.
@@ -41,6 +41,9 @@ impl<'d, 's> Shapes<'d, 's> {
     }
 
     fn found(&self, name: &str, depth: usize) -> Option<Vec<Length>> {
+        if let Some((caller, given)) = self.scope.given(name).filter(|_| depth > 0) {
+            return Shapes::new(self.document, caller).within(given, depth - 1);
+        }
         let said = self.said(name);
         // What the model says completely need not be worked out.
         if depth == 0 || said.as_ref().is_some_and(|said| said.iter().skip(1).all(Option::is_some)) {
@@ -61,8 +64,12 @@ impl<'d, 's> Shapes<'d, 's> {
 
     /// What the model says of a value.
     fn said(&self, name: &str) -> Option<Vec<Length>> {
-        let graph = self.scope.home().graph(self.document).unwrap_or_else(|| self.document.graph());
-        let value = graph.value(name).or_else(|| self.document.graph().value(name))?;
+        let home = self.scope.home();
+        // A function says nothing of its values, and the model's graph may have others of these names.
+        let value = (0..=home.steps.len()).rev().find_map(|depth| {
+            let around = Home { function: home.function, steps: home.steps[..depth].to_vec() };
+            around.graph(self.document)?.value(name)
+        })?;
         Some(value.extents()?.iter().map(Extent::fixed).collect())
     }
 
@@ -149,6 +156,10 @@ impl<'d, 's> Shapes<'d, 's> {
             "BatchNormalization" | "Relu" | "LeakyRelu" | "Sigmoid" | "Tanh" | "Elu" | "Clip" | "PRelu"
             | "Identity" | "Dropout" | "Cast" | "Softmax" | "LRN" | "Selu" | "Softplus" | "HardSigmoid"
             | "HardSwish" | "Gelu" => input(0),
+            "Constant" | "ConstantOfShape" => {
+                let constant = self.scope.constant(self.document.storage(), node.output(0)?).ok()??;
+                Some(constant.dims.iter().map(|&dim| Some(dim)).collect())
+            }
             _ => None,
         }
     }

@@ -1,0 +1,7 @@
+//! Models in another form: for inference, and without batch normalization.
+
+mod bodies;
+mod frozen;
+mod inference;
+mod models;
+mod unused;
