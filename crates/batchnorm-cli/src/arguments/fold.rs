@@ -79,6 +79,10 @@ pub struct FoldArguments {
     #[arg(long)]
     pub overridable: bool,
 
+    /// Fold into padded convolutions, too, that come after a layer, by adding a constant image of their output's size
+    #[arg(long)]
+    pub exact_borders: bool,
+
     /// Of a checkpoint: a map and the layer behind it; `*` stands for parts of names
     #[arg(long, value_name = "MAP=LAYER")]
     pub pair: Vec<Pair>,

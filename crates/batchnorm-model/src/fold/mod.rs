@@ -41,6 +41,7 @@
 
 mod axes;
 mod between;
+mod borders;
 mod constants;
 mod downwards;
 mod linear;
@@ -69,6 +70,9 @@ const OVERRIDABLE_FROM: i64 = 4;
 pub struct Options {
     /// Take stored tensors that a caller may override for what is stored. They are no inputs of the folded map.
     pub overridable: bool,
+    /// Fold a layer into a padded convolution after it even where its shift is not 0, by adding a constant image: for images of
+    /// a fixed size.
+    pub exact_borders: bool,
     /// Move each folded number by what its rounding is likely to be at most, up or down as this seed has it: see [`verify`].
     pub disturbed: Option<u64>,
 }
