@@ -7,6 +7,11 @@ use crate::progress::DataProgress;
 
 /// Loads a data set, downloading it into the user's cache folder where that is allowed and needed.
 pub fn load(source: &Source, arguments: &DataArguments, progress: bool) -> anyhow::Result<Dataset> {
+    Ok(access(arguments, progress, |access| source.load(access))?)
+}
+
+/// Does something with access to the user's cache folder.
+pub fn access<T>(arguments: &DataArguments, progress: bool, work: impl FnOnce(&mut Access<'_>) -> T) -> T {
     let cache = arguments.cache.clone().or_else(|| Some(dirs::cache_dir()?.join("batchnorm")));
     let mut progress = DataProgress::new(progress);
     let mut access = match &cache {
@@ -14,5 +19,5 @@ pub fn load(source: &Source, arguments: &DataArguments, progress: bool) -> anyho
         Some(cache) => Access::online(cache, &mut progress),
         None => Access::none(),
     };
-    Ok(source.load(&mut access)?)
+    work(&mut access)
 }

@@ -10,10 +10,13 @@ mod convert;
 mod data;
 mod error;
 mod evaluate;
+mod fold;
+mod inspect;
 mod interrupt;
 mod memory;
 mod output;
 mod progress;
+mod recalibrate;
 mod table;
 mod train;
 
@@ -28,9 +31,12 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Claims(arguments) => claims::run(&arguments),
+        Command::Fold(arguments) => fold::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
     };
     outcome.unwrap_or_else(|error| error::report(&error))
 }

@@ -8,7 +8,8 @@
 //! - [`saved`]: trained networks in files;
 //! - [`mod@evaluate`]: scoring saved models, with which statistics, and asking them about images;
 //! - [`inputs`]: samples for a model's inputs, from files, folders and arrays;
-//! - [`report`]: the outcome in words, in a table and on a page.
+//! - [`report`]: the outcome in words, in a table and on a page;
+//! - [`inspection`]: what is wrong with the layers of a trained model, on a page;
 //! - [`claims`]: what is claimed for batch normalization, put to the test;
 //! - [`mod@bench`]: how fast the engine's kernels are, beside the roof of the machine;
 //! - [`check`]: how accurate they are, beside the reference.
@@ -40,6 +41,8 @@ mod draw;
 pub mod evaluate;
 pub mod feed;
 pub mod inputs;
+pub mod inspection;
+pub mod models;
 mod names;
 pub mod networks;
 pub mod report;

@@ -40,12 +40,14 @@
 //!
 //! # Reading order
 //!
-//! 1. [`checkpoint::Tensors`]: a safetensors file, in and out.
+//! 1. [`checkpoint::Tensors`]: a safetensors file, in and out. [`checkpoint::Archive`]: a checkpoint of any producer and
+//!    size; [`checkpoint::Layer`], [`checkpoint::FoldPlan`] and [`checkpoint::Conversion`] are what can be done with it.
 //! 2. [`onnx::Graph`]: builds an ONNX model node by node; [`onnx::Window`] and [`onnx::Normalization`] are what its
 //!    operators take.
 //! 3. [`onnx::wire`]: protobuf's wire format, as fields that can be copied byte for byte.
-//! 4. [`mod@file`]: how a file appears whole.
-//! 5. [`FileError`], with [`CheckpointError`], [`GraphError`] or [`WireError`] as its cause.
+//! 4. [`inspect`]: what is wrong with the batch-norm layers of a model.
+//! 5. [`mod@file`]: how a file appears whole.
+//! 6. [`FileError`], with [`CheckpointError`], [`GraphError`] or [`WireError`] as its cause.
 
 #![forbid(unsafe_code)]
 
@@ -54,7 +56,9 @@ pub mod convert;
 mod error;
 pub mod file;
 pub mod fold;
+pub mod inspect;
 pub mod onnx;
+pub mod recalibrate;
 pub mod runtime;
 
 pub use error::{CheckpointError, FileError, GraphError, WireError};

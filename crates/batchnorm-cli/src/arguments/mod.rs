@@ -5,6 +5,10 @@ mod check;
 mod claims;
 mod convert;
 mod evaluate;
+mod fold;
+mod inspect;
+mod recalibrate;
+mod samples;
 mod train;
 
 pub use bench::BenchArguments;
@@ -12,6 +16,9 @@ pub use check::CheckArguments;
 pub use claims::{ClaimsArguments, ClaimsCommand, ReportArguments, RunArguments};
 pub use convert::ConvertArguments;
 pub use evaluate::EvaluateArguments;
+pub use fold::FoldArguments;
+pub use inspect::InspectArguments;
+pub use recalibrate::RecalibrateArguments;
 pub use train::TrainArguments;
 
 use std::path::PathBuf;
@@ -20,7 +27,9 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-const ABOUT: &str = "Batch normalization, measured: train with and without it, and see the difference.";
+const ABOUT: &str = "\
+Batch normalization: train with and without it and see the difference, put its claims to the test, and inspect, recalibrate and \
+fold the layers of trained models.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +39,9 @@ Examples:
   batchnorm train --resume runs/X      go on after an interruption
   batchnorm evaluate runs/X/batch_norm.safetensors --data mnist
   batchnorm claims run all --quick     every claim made for batch normalization, with a verdict
+  batchnorm inspect model.onnx         what is wrong with a trained model's batch-norm layers
+  batchnorm recalibrate model.onnx --data images/ -o new.onnx    its statistics anew, on data
+  batchnorm fold model.onnx -o folded.onnx                       the same outputs without the layers
   batchnorm convert training.onnx -o model.onnx --to-inference
   batchnorm bench --shape 32x64x56x56  how fast the kernels are, beside a plain copy
   batchnorm check                      whether the kernels compute what they should on this machine
@@ -38,7 +50,8 @@ Examples:
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done, even if one of several networks diverged: that is a result
-  1    the answer is bad news: every network diverged, a model's outputs are not finite, a kernel is wrong
+  1    the answer is bad news: every network diverged, a model's outputs are not finite, a kernel is wrong,
+       `inspect --strict` found an error or a warning
   2    wrong options, unreadable input, or a folder that cannot be used
   130  interrupted by Ctrl-C or a signal to end; what was measured is kept";
 
@@ -60,6 +73,15 @@ pub enum Command {
     /// Put the claims made for batch normalization to the test
     #[command(long_about = claims::ABOUT, after_help = claims::EXAMPLES)]
     Claims(Box<ClaimsArguments>),
+    /// Look at the batch-norm layers of a trained model, and tell what is wrong
+    #[command(long_about = inspect::ABOUT, after_help = inspect::EXAMPLES)]
+    Inspect(InspectArguments),
+    /// Estimate the statistics of a model's batch-norm layers anew, on data
+    #[command(long_about = recalibrate::ABOUT, after_help = recalibrate::EXAMPLES)]
+    Recalibrate(Box<RecalibrateArguments>),
+    /// Fold batch-norm layers of a trained model into the weights around them
+    #[command(long_about = fold::ABOUT, after_help = fold::EXAMPLES)]
+    Fold(Box<FoldArguments>),
     /// Convert a trained model: for inference, with frozen layers, or under another library's names
     #[command(long_about = convert::ABOUT, after_help = convert::EXAMPLES)]
     Convert(Box<ConvertArguments>),

@@ -3,12 +3,14 @@
 mod claims;
 mod data;
 mod evaluation;
+mod recalibration;
 mod rows;
 mod training;
 
 pub use claims::ClaimsProgress;
 pub use data::DataProgress;
 pub use evaluation::EvaluationProgress;
+pub use recalibration::RecalibrationProgress;
 pub use rows::{Rows, Share};
 pub use training::TrainingProgress;
 

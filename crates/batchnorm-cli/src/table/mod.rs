@@ -4,6 +4,9 @@ pub mod bench;
 pub mod check;
 pub mod claims;
 pub mod convert;
+pub mod fold;
+pub mod inspect;
+pub mod recalibrate;
 
 use batchnorm_lab::evaluate::Prediction;
 use batchnorm_lab::report;

@@ -10,13 +10,14 @@
 //! to them. Any samples can be had at any time, so that several passes and a resumed one see the same. In memory are a batch
 //! and, where its format demands it, one decoded file.
 //!
-//! Reading order: [`InputSpec`], [`Samples`], [`Images`], [`ChannelSummary`].
+//! Reading order: [`InputSpec`], [`Samples`], [`Images`], [`ChannelSummary`]; [`ModelSamples`] for a model's runtime.
 //!
 //! To add a form of file: a file in this folder that reads samples at given places, its recognition in `recognise.rs`, and
 //! a variant in each of the four matches of `samples.rs`.
 
 mod error;
 mod fingerprint;
+mod for_models;
 mod images;
 mod npy;
 mod npz;
@@ -33,6 +34,7 @@ mod summary;
 mod tensor_proto;
 
 pub use error::InputsError;
+pub use for_models::{ModelSamples, array, input_specs};
 pub use images::{Colours, Filter, Images, Layout, PixelRange, Preset, Resize};
 pub use recognise::RANDOM;
 pub use samples::{NamedArray, Options, Part, SampleBatch, Samples};

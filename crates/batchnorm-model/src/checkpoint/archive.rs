@@ -73,8 +73,8 @@ pub struct TensorEntry {
 enum Source {
     /// From this byte on in the file of this number.
     File { file: usize, offset: u64 },
-    /// As the reader of PyTorch's files has it.
-    PyTorch(pytorch_reader::Tensor),
+    /// From the file of this number, as the reader of PyTorch's files has it.
+    PyTorch { file: usize, tensor: pytorch_reader::Tensor },
 }
 
 #[derive(Debug)]
@@ -162,20 +162,7 @@ impl Archive {
             }
             Format::Sharded => archive.add_shards(shards::Index::read(path)?)?,
             Format::PyTorch => {
-                let length = std::fs::metadata(path).map_err(unreadable)?.len();
-                let file = File::open(path).map_err(unreadable)?;
-                archive.files.push(DataFile { path: path.to_owned(), length, file: Mutex::new(file) });
-                let loaded = pytorch::open(path, key)?;
-                (archive.key, archive.left_out) = (loaded.key, loaded.left_out);
-                for tensor in loaded.tensors {
-                    archive.add(TensorEntry {
-                        name: tensor.name.clone(),
-                        dtype: pytorch::dtype(&tensor),
-                        shape: tensor.shape().to_vec(),
-                        bytes: tensor.byte_len() as u64,
-                        source: Source::PyTorch(tensor),
-                    })?;
-                }
+                (archive.key, archive.left_out) = archive.add_pytorch(path, key, |_| true)?;
             }
         }
         Ok(archive)
@@ -190,13 +177,17 @@ impl Archive {
                 tensors: names.len(),
                 source,
             })?;
-            let number = self.files.len();
-            let header = self.add_file(&path, file)?;
-            self.metadata.extend(header.metadata);
-            for (name, placed) in header.tensors {
-                // A tensor that the index has elsewhere is a leftover. One that it does not have at all is read with its
-                // shard, as others do.
-                if index.shard_of(&name).is_none_or(|there| there == shard) {
+            // A tensor that the index has elsewhere is a leftover. One that it does not have at all is read with its shard, as
+            // others do.
+            let here = |name: &str| index.shard_of(name).is_none_or(|there| there == shard);
+            // Shards are safetensors files, or, as `pytorch_model.bin.index.json` has them, state dicts.
+            if Format::of(&path)? == Some(Format::PyTorch) {
+                self.add_pytorch(&path, Some(""), here)?;
+            } else {
+                let number = self.files.len();
+                let header = self.add_file(&path, file)?;
+                self.metadata.extend(header.metadata);
+                for (name, placed) in header.tensors.into_iter().filter(|(name, _)| here(name)) {
                     self.add_placed(name, placed, number, header.values)?;
                 }
             }
@@ -216,6 +207,32 @@ impl Archive {
             .map_err(|source| ArchiveError::Safetensors { path: path.to_owned(), source: source.into() })?;
         self.files.push(DataFile { path: path.to_owned(), length, file: Mutex::new(file) });
         Ok(header)
+    }
+
+    /// Takes up those tensors of a file by `torch.save` that are wanted, and gives the key of the dictionary that they are
+    /// from, and the other keys.
+    fn add_pytorch(
+        &mut self,
+        path: &Path,
+        key: Option<&str>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(Option<String>, Vec<String>), ArchiveError> {
+        let unreadable = |source| ArchiveError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let number = self.files.len();
+        self.files.push(DataFile { path: path.to_owned(), length, file: Mutex::new(file) });
+        let pytorch::Loaded { tensors, key, left_out } = pytorch::open(path, key)?;
+        for tensor in tensors.into_iter().filter(|tensor| wanted(&tensor.name)) {
+            self.add(TensorEntry {
+                name: tensor.name.clone(),
+                dtype: pytorch::dtype(&tensor),
+                shape: tensor.shape().to_vec(),
+                bytes: tensor.byte_len() as u64,
+                source: Source::PyTorch { file: number, tensor },
+            })?;
+        }
+        Ok((key, left_out))
     }
 
     fn add_placed(
@@ -327,7 +344,7 @@ impl Archive {
                     start += length;
                 }
             }
-            Source::PyTorch(_) => {
+            Source::PyTorch { .. } => {
                 let bytes = self.read_range(entry, 0, entry.bytes)?;
                 for chunk in bytes.chunks(at_once.max(1)) {
                     if let Err(error) = part(chunk.to_vec()) {
@@ -366,10 +383,7 @@ impl Archive {
     }
 
     fn read_range(&self, entry: &TensorEntry, start: u64, length: u64) -> Result<Vec<u8>, ArchiveError> {
-        let number = match entry.source {
-            Source::File { file, .. } => file,
-            Source::PyTorch(_) => 0,
-        };
+        let (Source::File { file: number, .. } | Source::PyTorch { file: number, .. }) = entry.source;
         let DataFile { path, length: file_length, file } = &self.files[number];
         let failed = |source| ArchiveError::Tensor { tensor: entry.name.clone(), path: path.clone(), source };
         match &entry.source {
@@ -381,7 +395,7 @@ impl Archive {
                 file.read_exact(&mut bytes).map_err(failed)?;
                 Ok(bytes)
             }
-            Source::PyTorch(tensor) => {
+            Source::PyTorch { tensor, .. } => {
                 if entry.bytes > ALWAYS_READ.max(*file_length) {
                     return Err(ArchiveError::Expanded {
                         tensor: entry.name.clone(),

@@ -28,8 +28,10 @@ pub struct Layer {
     pub dtype: Dtype,
     /// The number of channels.
     pub channels: usize,
-    /// eps, where the file says it; checkpoints rarely do.
+    /// eps, where it was passed or the file says it; checkpoints rarely do.
     pub eps: Option<f64>,
+    /// The eps that scale and findings are for: the known one, or else the default of the library whose names these are.
+    pub examined_with: f64,
     /// How many batches entered the statistics, where somebody counted.
     pub counter: Option<u64>,
     /// The smallest and the largest gamma.
@@ -92,10 +94,9 @@ impl fmt::Display for Remark {
 impl Layer {
     /// All batch-norm layers of a checkpoint. Their tensors are read, and no others.
     ///
-    /// `eps` is for what depends on it, where the file does not say: a checkpoint rarely holds it.
+    /// `eps` is that of all of them, where it is known: a checkpoint rarely holds it.
     ///
     /// ```
-    /// use batchnorm::BatchNormConfig;
     /// use batchnorm_model::checkpoint::{Archive, Layer, NamedTensor, Tensors};
     ///
     /// # let folder = tempfile::tempdir()?;
@@ -107,26 +108,37 @@ impl Layer {
     /// }
     /// tensors.write(&path)?;
     ///
-    /// let layers = Layer::all(&Archive::open(&path)?, BatchNormConfig::pytorch().eps)?;
+    /// let layers = Layer::all(&Archive::open(&path)?, None)?;
     /// assert_eq!((layers[0].name.as_str(), layers[0].channels), ("bn1", 2));
     /// assert_eq!(layers[0].findings[0].code(), "zero-variance");
-    /// assert_eq!(layers[0].guess.as_ref().unwrap().map, "conv1");
+    /// assert_eq!(layers[0].pair().as_deref(), Some("conv1=bn1"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
     /// If a tensor of a layer cannot be read.
-    pub fn all(archive: &Archive, eps: f64) -> Result<Vec<Self>, ArchiveError> {
+    pub fn all(archive: &Archive, eps: Option<f64>) -> Result<Vec<Self>, ArchiveError> {
         let layers = layers(archive);
         let guesses = guess::all(archive, &layers);
         layers.into_iter().zip(guesses).map(|(named, guess)| Self::read(archive, named, eps, guess)).collect()
     }
 
-    fn read(archive: &Archive, named: Named, eps: f64, guess: Option<Guess>) -> Result<Self, ArchiveError> {
-        let known = stated_eps(archive);
+    /// The guess as folding takes it, `conv1=bn1`; to be looked at before it is used.
+    pub fn pair(&self) -> Option<String> {
+        self.guess.as_ref().map(|guess| format!("{}={}", guess.map, self.name))
+    }
+
+    fn read(
+        archive: &Archive,
+        named: Named,
+        eps: Option<f64>,
+        guess: Option<Guess>,
+    ) -> Result<Self, ArchiveError> {
+        let known = eps.or_else(|| stated_eps(archive));
+        let examined_with = known.unwrap_or(named.convention.default_eps());
         let values = LayerValues::read(archive, &named.tensors)?;
-        let numbers = values.numbers(known.unwrap_or(eps));
+        let numbers = values.numbers(examined_with);
         let counter = values.counter;
         let scale = Affine::new(&numbers).ok().and_then(|affine| range(affine.scale()));
         let initial = values.mean.iter().all(|&mean| mean == 0.0)
@@ -142,6 +154,7 @@ impl Layer {
             dtype: archive.entry(&named.tensors.mean).map_or(Dtype::F32, |entry| entry.dtype.clone()),
             channels: named.channels,
             eps: known,
+            examined_with,
             counter,
             gamma: values.gamma.as_deref().and_then(range),
             beta: values.beta.as_deref().and_then(range),

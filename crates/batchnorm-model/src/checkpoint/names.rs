@@ -1,6 +1,6 @@
 //! Batch-norm layers by the names and shapes of their tensors.
 
-use batchnorm::Names;
+use batchnorm::{BatchNormConfig, Names};
 
 use super::{Archive, TensorEntry};
 
@@ -70,7 +70,17 @@ impl Convention {
         }
     }
 
-    /// Its name in English.
+    /// The library's default for eps.
+    pub const fn default_eps(self) -> f64 {
+        match self {
+            Self::PyTorch => BatchNormConfig::pytorch().eps,
+            Self::Keras => BatchNormConfig::keras().eps,
+            Self::Burn => BatchNormConfig::burn().eps,
+            Self::Flax => BatchNormConfig::flax().eps,
+        }
+    }
+
+    /// The library's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PyTorch => "PyTorch",
@@ -106,6 +116,9 @@ impl LayerTensors {
             .map(String::as_str)
     }
 }
+
+/// As many channels as a layer may have, so that no file makes its layers take gigabytes of memory.
+const CHANNELS: usize = 1 << 24;
 
 /// A layer that names and shapes show.
 #[derive(Clone, Debug)]
@@ -182,7 +195,7 @@ fn layer(archive: &Archive, mean: &TensorEntry) -> Option<Named> {
     let fits = per_channel.into_iter().flatten().all(|name| {
         archive.entry(name).is_some_and(|entry| entry.shape == [channels] && entry.dtype.is_float())
     });
-    (fits && channels > 0).then(|| Named {
+    (fits && (1..=CHANNELS).contains(&channels)).then(|| Named {
         name: trimmed(&parameters).to_owned(),
         convention,
         tensors,

@@ -27,8 +27,11 @@ pub(super) enum Content<'a> {
     /// From here.
     Bytes(Vec<u8>),
     /// From a tensor that is changed on the way. The outer error is the reading's, the inner one the writing's.
-    Changed(Box<dyn Fn(&mut dyn Write) -> Result<io::Result<()>, ArchiveError> + 'a>),
+    Changed(Box<Changing<'a>>),
 }
+
+/// Writes what a tensor becomes.
+pub(super) type Changing<'a> = dyn Fn(&mut dyn Write) -> Result<io::Result<()>, ArchiveError> + 'a;
 
 /// A tensor to be written.
 pub(super) struct OutputTensor<'a> {

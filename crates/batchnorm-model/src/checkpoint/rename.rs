@@ -285,7 +285,7 @@ impl<'a> Conversion<'a> {
     /// The shape that a counter of one element gets; `None` where it keeps its own.
     fn counter_shape(&self, counter: &str, to: Convention) -> Option<Vec<usize>> {
         let entry = self.archive.entry(counter)?;
-        let one = entry.shape.iter().product::<usize>() == 1;
+        let one = entry.shape.iter().all(|&length| length == 1);
         let shape = match to {
             Convention::Burn => vec![1],
             _ => Vec::new(),

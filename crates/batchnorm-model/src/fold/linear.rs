@@ -219,18 +219,18 @@ impl Folder<'_, '_> {
         let matrix =
             map.node.output(0).and_then(|y| self.shapes.of(y)).is_some_and(|lengths| lengths.len() == 2);
         let old_style = self.document.opset() < 7;
-        self.plan.push(Edit::Constant {
-            node: index,
-            input,
-            new: New { dims, element, values: Arc::new(scaled) },
-        });
+        let rounding = Rounding::of(engine_type(element));
+        let bound = rounding.relative(layout.terms(), affine.roundings());
+        let likely = rounding.likely(layout.terms(), affine.roundings());
+        let weight = self.moved(Arc::new(scaled), likely);
+        self.plan.push(Edit::Constant { node: index, input, new: New { dims, element, values: weight } });
         let needed = had || bias.values.iter().any(|&value| value != 0.0);
         if needed {
             let mut values = bias.values;
             if let Some(seed) = self.options.disturbed {
                 // Sums of terms that cancel: it is the terms that are rounded.
                 for (output, (value, size)) in (0..).zip(values.iter_mut().zip(&bias.magnitude)) {
-                    *value += sign(!seed, output) * bound * size;
+                    *value += sign(!seed, output) * likely * size;
                 }
             }
             let new = New { dims: vec![layout.outputs() as u64], element, values: Arc::new(values) };
@@ -291,18 +291,17 @@ impl Folder<'_, '_> {
         let element = map.weight.element;
         self.plan.flushed += sums.flushed + fits(element, &new).map_err(Refusal::from)?;
         let (index, input, title) = (map.index, map.input, map.node.title().to_owned());
-        let bound = Rounding::of(engine_type(element)).relative(map.layout.terms(), affine.roundings());
+        let rounding = Rounding::of(engine_type(element));
+        let bound = rounding.relative(map.layout.terms(), affine.roundings());
+        let likely = rounding.likely(map.layout.terms(), affine.roundings());
         let dims = map.weight.dims.clone();
-        self.plan.push(Edit::Constant {
-            node: index,
-            input,
-            new: New { dims, element, values: Arc::new(scaled) },
-        });
+        let (weight, new) = (self.moved(Arc::new(scaled), likely), self.moved(Arc::new(new), likely));
+        self.plan.push(Edit::Constant { node: index, input, new: New { dims, element, values: weight } });
         let dims = vec![rows, outputs as u64];
         self.plan.push(Edit::Constant {
             node: index,
             input: input + 1,
-            new: New { dims, element, values: Arc::new(new) },
+            new: New { dims, element, values: new },
         });
         let one = AttributeValue::Float(1.0);
         self.plan.push(Edit::Attribute { node: index, name: "beta", value: one });

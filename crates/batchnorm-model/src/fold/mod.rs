@@ -69,7 +69,7 @@ const OVERRIDABLE_FROM: i64 = 4;
 pub struct Options {
     /// Take stored tensors that a caller may override for what is stored. They are no inputs of the folded map.
     pub overridable: bool,
-    /// Move each folded number by the bound on its rounding, up or down as this seed has it: see [`verify`].
+    /// Move each folded number by what its rounding is likely to be at most, up or down as this seed has it: see [`verify`].
     pub disturbed: Option<u64>,
 }
 

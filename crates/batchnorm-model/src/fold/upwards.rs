@@ -93,14 +93,14 @@ impl Folder<'_, '_> {
         let beta: Vec<f64> = (0..channels)
             .map(|channel| affine.scale()[channel] * beta[channel] + affine.shift()[channel])
             .collect();
+        let bound = Rounding::of(engine_type(element)).relative(1, affine.roundings());
         for (input, values) in [(1, gamma), (2, beta)] {
-            self.plan.flushed += super::weights::fits(element, &values).map_err(Refusal::from)?;
-            let new =
-                super::plan::New { dims: vec![channels as u64], element, values: std::sync::Arc::new(values) };
+            self.plan.flushed += fits(element, &values).map_err(Refusal::from)?;
+            let values = self.moved(Arc::new(values), bound);
+            let new = New { dims: vec![channels as u64], element, values };
             self.plan.push(Edit::Constant { node: index, input, new });
         }
-        let rounding = batchnorm::fold::Rounding::of(super::weights::engine_type(element));
-        self.plan.bound = self.plan.bound.max(rounding.relative(1, affine.roundings()));
+        self.plan.bound = self.plan.bound.max(bound);
         self.plan.into.push(layer.name);
         Ok(())
     }
@@ -145,8 +145,14 @@ impl Folder<'_, '_> {
                     .into());
                 };
                 let both = factor.then(affine).map_err(Refusal::from)?;
-                // The map's value takes the product's place.
-                self.rename_producer(&with.other, y)?;
+                // The operand's value takes the product's place, which may be another product's that was taken away.
+                let named = |edit: &Edit| matches!(edit, Edit::Output { node, .. } if *node == index);
+                let name =
+                    match self.plan.edits.iter().position(named).map(|place| self.plan.edits.remove(place)) {
+                        Some(Edit::Output { name, .. }) => name,
+                        _ => y.to_owned(),
+                    };
+                self.rename_producer(&with.other, &name)?;
                 self.plan.push(Edit::Remove { node: index });
                 self.upwards(&with.other, axis, both, node.title())
             }

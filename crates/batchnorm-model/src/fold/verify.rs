@@ -1,8 +1,9 @@
 //! Whether a folded model still computes the same, in a runtime, on data.
 //!
 //! Each folded map has a bound on what rounding can do to its outputs ([`batchnorm::fold::Rounding`]). What that comes to at
-//! the model's outputs depends on everything behind it, and is found by experiment: the folded weights are moved by their
-//! bound, up or down at random ([`Options::disturbed`](super::Options)), and the model is run again, twice. By how much its
+//! the model's outputs depends on everything behind it, and is found by experiment: the folded weights are moved by what
+//! rounding is likely to be at most ([`likely`](batchnorm::fold::Rounding::likely)), up or down at random
+//! ([`Options::disturbed`](super::Options)), and the model is run again, twice. By how much its
 //! outputs move is by how much rounding could move them; an error in folding (another eps, a channel too far) moves them by
 //! more. The bound printed is [`FACTOR`] times the largest move seen of an output, and the rounding of its own numbers.
 

@@ -10,6 +10,14 @@ use super::ElementType;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
+    /// The system does not let the model's file be read.
+    #[error("cannot read `{}`: {reason}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// The model cannot be read.
     #[error(
         "expected an ONNX model, and {runtime} cannot read it as one: {reason}; was the file cut off or changed?"
@@ -140,6 +148,7 @@ pub enum RuntimeError {
 }
 
 /// The names of the runtimes.
+#[cfg(feature = "tract")]
 pub(super) const TRACT: &str = "tract";
 pub(super) const ONNX_RUNTIME: &str = "ONNX Runtime";
 

@@ -30,7 +30,8 @@ pub enum ModelSource<'a> {
     Bytes {
         /// They may not be more than protobuf's 2 GiB.
         bytes: &'a [u8],
-        /// Where the files are to which the model's tensors refer, if any do.
+        /// Where the files are to which the model's tensors refer, if any do. Without one, tract refuses such tensors,
+        /// and ONNX Runtime looks in the folder that the program runs in.
         folder: Option<&'a Path>,
     },
     /// A file, next to those to which its tensors refer.
@@ -40,6 +41,16 @@ pub enum ModelSource<'a> {
 impl<'a> From<&'a [u8]> for ModelSource<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         Self::Bytes { bytes, folder: None }
+    }
+}
+
+#[cfg(any(feature = "tract", feature = "onnxruntime"))]
+impl ModelSource<'_> {
+    /// Whether its file can be read at all.
+    fn check(&self) -> Result<(), RuntimeError> {
+        let Self::Path(path) = self else { return Ok(()) };
+        let opened = std::fs::File::open(path).map(|_| ());
+        opened.map_err(|error| RuntimeError::File { path: path.to_path_buf(), reason: error.to_string() })
     }
 }
 

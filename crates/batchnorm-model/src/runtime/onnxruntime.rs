@@ -141,7 +141,7 @@ fn start(library: &Path) -> Result<(), String> {
     let environment = caught(|| ort::init_from(library))?.map_err(reason)?;
     // Panics where the library does not have the API that was asked for. It must be here: inside `current`, a panic
     // would make `ort` abort the process at its end.
-    caught(|| ort::api()).map(|_| ())?;
+    caught(ort::api).map(|_| ())?;
     environment.with_name("batchnorm").with_telemetry(false).commit();
     let environment = caught(ort::environment::Environment::current)?.map_err(reason)?;
     environment.set_log_level(LogLevel::Fatal);
@@ -195,6 +195,7 @@ impl Runtime for OnnxRuntime {
     }
 
     fn load(&self, model: ModelSource<'_>) -> Result<Box<dyn Session>, RuntimeError> {
+        model.check()?;
         let session = caught(|| self.session(model))
             .map_err(|panic| blame("read", &panic))?
             .map_err(|error| blame("read", error.message()))?;
@@ -213,10 +214,7 @@ fn blame(doing: &'static str, said: &str) -> RuntimeError {
         (!found.is_empty()).then(|| found.to_owned())
     };
     let lower = said.to_lowercase();
-    if ["protobuf parsing failed", "no graph was found", "does not exist"]
-        .iter()
-        .any(|text| lower.contains(text))
-    {
+    if lower.contains("protobuf parsing failed") || lower.contains("no graph was found") {
         return RuntimeError::NotAModel { runtime, reason: reason(said) };
     }
     let space = [' ', '('];

@@ -43,6 +43,7 @@ impl Runtime for Tract {
     }
 
     fn load(&self, model: ModelSource<'_>) -> Result<Box<dyn Session>, RuntimeError> {
+        model.check()?;
         let onnx = tract_onnx::onnx()
             // Symbols there do not go with the lengths that inputs have.
             .with_ignore_value_info(true);

@@ -134,10 +134,10 @@ fn trees_of_flax_are_refused_and_single_ones_converted() {
 #[test]
 fn what_was_converted_is_the_same_layer() {
     let folder = tempfile::tempdir().unwrap();
-    let before = Layer::all(&sample().open(folder.path()), 0.0).unwrap();
+    let before = Layer::all(&sample().open(folder.path()), Some(0.0)).unwrap();
     for convention in [Convention::Keras, Convention::Burn] {
         let (_, archive, _) = convert(&sample(), Some(convention), None);
-        let after = Layer::all(&archive, 0.0).unwrap();
+        let after = Layer::all(&archive, Some(0.0)).unwrap();
         assert_eq!((&after[0].name, after[0].convention), (&before[0].name, convention));
         assert_eq!((after[0].mean, after[0].scale), (before[0].mean, before[0].scale));
     }

@@ -11,7 +11,7 @@ const EPS: f64 = 0.75;
 fn options(pairs: &[&str], transposed: &[&str]) -> FoldOptions {
     FoldOptions {
         pairs: pairs.iter().map(|pair| pair.parse().unwrap()).collect(),
-        eps: EPS,
+        eps: Some(EPS),
         transposed: transposed.iter().map(|pattern| pattern.parse().unwrap()).collect(),
     }
 }
@@ -158,11 +158,23 @@ fn everything_else_is_copied_byte_for_byte_and_metadata_kept() {
     for name in expected.into_iter().filter(|name| !name.starts_with("conv.")) {
         assert_eq!(archive.read(name).unwrap(), before.read(name).unwrap(), "{name}");
     }
-    // The official crate agrees that it is one, without the type that it does not know.
-    let file = File::new().weight("conv.weight", &[2, 1]).batch_norm("bn", 2).raw("flags", "BOOL", &[1], &[1]);
+}
+
+#[test]
+fn the_official_crate_reads_what_is_written_and_values_are_aligned() {
+    let file = File::new()
+        .raw("flag", "BOOL", &[1], &[1])
+        .weight("conv.weight", &[2, 1])
+        .batch_norm("bn", 2)
+        .counter("n", 1);
     let (_, folder, _) = fold(&file, &["conv=bn"], &[]);
     let bytes = fs::read(folder.path().join("out.safetensors")).unwrap();
-    safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let official = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(official.len(), 4);
+    for (name, view) in official.tensors() {
+        let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
+        assert_eq!(start % view.dtype().bitsize().div_ceil(8), 0, "{name}");
+    }
 }
 
 #[test]
@@ -206,10 +218,28 @@ fn shards_become_one_file() {
 }
 
 #[test]
-fn eps_in_the_metadata_comes_before_that_of_the_options() {
-    let file =
-        File::new().weight("conv.weight", &[2, 1]).batch_norm("bn", 2).metadata("batchnorm.eps", "0.125");
-    assert_eq!(folded(&file, "conv=bn", &[]).0.eps, 0.125);
+fn eps_is_what_was_passed_or_else_that_of_the_metadata_or_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::new().weight("conv.weight", &[2, 1]).batch_norm("bn", 2);
+    let eps = |file: &File, eps| {
+        let archive = file.open(folder.path());
+        let plan = FoldPlan::new(&archive, &FoldOptions { eps, ..options(&["conv=bn"], &[]) }).unwrap();
+        plan.reports()[0].outcome.clone().map(|folded| folded.eps)
+    };
+    let stated = file.clone().metadata("batchnorm.eps", "0.125");
+    assert_eq!(eps(&stated, None).unwrap(), 0.125);
+    assert_eq!(eps(&stated, Some(0.5)).unwrap(), 0.5);
+    let refusal = eps(&file, None).unwrap_err();
+    assert_eq!(refusal.code(), "no-eps");
+    assert!(refusal.to_string().ends_with("(PyTorch's default is 1e-5)"), "{refusal}");
+    assert_eq!(eps(&file, Some(-1.0)).unwrap_err().code(), "invalid-eps");
+}
+
+#[test]
+fn a_weight_without_elements_is_refused_whatever_its_shape() {
+    let huge = 1 << 40;
+    let file = File::new().f32("conv.weight", &[2, 0, huge, huge, huge], &[]).batch_norm("bn", 2);
+    assert_eq!(refusal(&file, &["conv=bn"], &[]).0, "weight-layout");
 }
 
 #[test]

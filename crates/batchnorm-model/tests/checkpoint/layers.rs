@@ -7,7 +7,7 @@ use super::files::File;
 
 fn layers(file: &File) -> Vec<Layer> {
     let folder = tempfile::tempdir().unwrap();
-    Layer::all(&file.open(folder.path()), BatchNormConfig::pytorch().eps).unwrap()
+    Layer::all(&file.open(folder.path()), None).unwrap()
 }
 
 /// The guesses, as `layer <- map`.
@@ -35,6 +35,7 @@ fn a_layer_is_told_with_its_ranges_and_findings() {
     assert_eq!((layer.gamma, layer.beta), (Some((-0.5, 1.0)), Some((0.0, 2.0))));
     assert_eq!((layer.mean, layer.variance), (Some((-1.0, 4.0)), Some((0.0, 4.0))));
     assert_eq!((layer.eps, layer.counter), (None, Some(0)));
+    assert_eq!(layer.examined_with, BatchNormConfig::pytorch().eps);
     let codes: Vec<_> = layer.findings.iter().map(|finding| finding.code()).collect();
     assert_eq!(codes, ["zero-variance", "dead-channels", "never-updated"]);
     assert!(layer.remarks.is_empty());

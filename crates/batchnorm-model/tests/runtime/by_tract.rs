@@ -1,7 +1,5 @@
 //! What tract does with models.
 
-use std::path::Path;
-
 use batchnorm_model::runtime::{Array, ArrayValues, ModelSource, Runtime, RuntimeError, Tract};
 use half::{bf16, f16};
 
@@ -20,9 +18,6 @@ fn a_model_comes_from_a_file_too() {
     let mut session = Tract.load(ModelSource::Path(&path)).unwrap_or_else(|error| panic!("{error}"));
     let x = Array::new([2], vec![1.0_f32, -2.0]).unwrap();
     assert_eq!(session.run(&[("x", &x)]).unwrap()[0].1.to_f64(), [-1.0, 2.0]);
-    let error = Tract.load(ModelSource::Path(Path::new("no-such-file.onnx"))).err().unwrap();
-    assert!(matches!(error, RuntimeError::NotAModel { .. }), "{error}");
-    says(&error, &["no-such-file.onnx"]);
 }
 
 #[test]
@@ -34,7 +29,7 @@ fn other_elements_come_out_as_they_went_in() {
     ];
     for (element, values) in arrays {
         let x = Array::new([3], values).unwrap();
-        let mut session = load(&Tract, &Model::of("Add", &["x", "x2"], element).to_bytes());
+        let mut session = load(&Tract, &Model::of("Sub", &["x", "x2"], element).to_bytes());
         let zero = match &x.values {
             ArrayValues::F64(_) => Array::new([3], vec![0.0_f64; 3]),
             ArrayValues::F16(_) => Array::new([3], vec![f16::ZERO; 3]),

@@ -1,5 +1,7 @@
 //! What all runtimes take and refuse alike.
 
+use std::path::Path;
+
 use batchnorm_model::runtime::{Array, ArrayValues, ElementType, ModelSource, Runtime, RuntimeError};
 
 use crate::models::{F32, Model, images, load, network, raw, refused, says};
@@ -74,7 +76,7 @@ fn tensors_in_a_file_of_their_own_are_found() {
             assert_eq!(session.run(&[("x", &x)]).unwrap()[0].1.to_f64(), [11.0, 22.0]);
         }
         // Neither from the folder that the program runs in, nor from above.
-        println!("{}", refused(&*runtime, &bytes));
+        refused(&*runtime, &bytes);
     }
     let inner = folder.path().join("inner");
     std::fs::create_dir(&inner).unwrap();
@@ -95,6 +97,16 @@ fn bytes_that_are_no_model_are_refused() {
             assert!(matches!(error, RuntimeError::NotAModel { .. }), "{error:?}");
             says(&error, &[runtime.name(), "ONNX model"]);
         }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_refused() {
+    let path = Path::new("no-such-file.onnx");
+    for runtime in runtimes() {
+        let error = runtime.load(ModelSource::Path(path)).err().unwrap();
+        assert!(matches!(error, RuntimeError::File { .. }), "{error}");
+        says(&error, &["`no-such-file.onnx`"]);
     }
 }
 

@@ -241,7 +241,8 @@ mod tests {
             // Exponents from 2^-160 to 2^159, and every third number a tie.
             let exponent = 1023 - 160 + (bits >> 33) % 320;
             let tie = if bits.is_multiple_of(3) { !0 << 28 } else { !0 };
-            let value = f64::from_bits(bits & 1 << 63 | exponent << 52 | (bits >> 11 & tie) % (1 << 52));
+            let (sign, fraction) = (bits & (1 << 63), (bits >> 11 & tie) % (1 << 52));
+            let value = f64::from_bits(sign | (exponent << 52) | fraction);
             let expected = value as f32;
             let expected = if expected.is_subnormal() { 0f32.copysign(expected) } else { expected };
             assert_eq!(round::<f32>(value).to_bits(), f64::from(expected).to_bits(), "{value:e}");

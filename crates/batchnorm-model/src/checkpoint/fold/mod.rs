@@ -25,8 +25,8 @@ use super::{Archive, ArchiveError, Convention, Dtype, Pair, Pattern, RewriteErro
 pub struct FoldOptions {
     /// The maps and the layers behind them.
     pub pairs: Vec<Pair>,
-    /// The layers' eps, where the file does not say it.
-    pub eps: f64,
+    /// The layers' eps; `None` for the one that the file's metadata hold.
+    pub eps: Option<f64>,
     /// The maps that are transposed convolutions, which a file does not tell.
     pub transposed: Vec<Pattern>,
 }
@@ -72,7 +72,6 @@ struct Fold {
 /// What will be folded, worked out and checked: every weight was read once.
 ///
 /// ```
-/// use batchnorm::BatchNormConfig;
 /// use batchnorm_model::checkpoint::{Archive, FoldOptions, FoldPlan, NamedTensor, Tensors};
 ///
 /// # let folder = tempfile::tempdir()?;
@@ -86,7 +85,7 @@ struct Fold {
 ///
 /// let archive = Archive::open(&path)?;
 /// let pairs = vec!["conv1=bn1".parse()?];
-/// let plan = FoldPlan::new(&archive, &FoldOptions { pairs, eps: 0.0, transposed: Vec::new() })?;
+/// let plan = FoldPlan::new(&archive, &FoldOptions { pairs, eps: Some(0.0), transposed: Vec::new() })?;
 /// assert!(plan.reports().iter().all(|pair| pair.outcome.is_ok()));
 /// plan.write(&out)?;
 ///
@@ -227,7 +226,11 @@ fn prepare(
     let map = find_map(archive, map, layer.convention)?;
     let types = Types::check(archive, &map, layer.channels)?;
     let layout = weight::layout(&map, norm, layer.channels, transposed)?;
-    let eps = stated_eps(archive).unwrap_or(options.eps);
+    let eps = options.eps.or_else(|| stated_eps(archive));
+    let eps = eps.ok_or_else(|| Refusal::NoEps {
+        library: layer.convention.name(),
+        default: layer.convention.default_eps(),
+    })?;
     let affine = Affine::new(&LayerValues::read(archive, &layer.tensors)?.numbers(eps))?;
     let old = map.bias.as_ref().map(|bias| archive.values(bias)).transpose()?;
     let (bias, mut stored) = weight::bias(old.as_deref(), &affine, &types.bias)?;

@@ -70,6 +70,17 @@ pub enum Refusal {
         /// The other map.
         other: String,
     },
+    /// Nobody says eps.
+    #[error(
+        "eps is not in the file; pass the one that the layers had in training with `--eps` ({library}'s default is \
+         {default:e})"
+    )]
+    NoEps {
+        /// The library whose names the layer's tensors have.
+        library: &'static str,
+        /// That library's default.
+        default: f64,
+    },
     /// The weight is of a type that is not computed with.
     #[error("`{tensor}` holds {dtype}, expected F64, F32, F16 or BF16; fold before quantizing")]
     WeightType {
@@ -148,6 +159,7 @@ impl Refusal {
             Self::NoMatch { .. } => "no-match",
             Self::MapTwice { .. } => "map-with-two-layers",
             Self::LayerTwice { .. } => "layer-with-two-maps",
+            Self::NoEps { .. } => "no-eps",
             Self::WeightType { .. } => "weight-type",
             Self::Channels { .. } => "channel-mismatch",
             Self::NeedsTransposed { .. } => "needs-transposed",

@@ -19,8 +19,9 @@ pub(super) fn layout(
     channels: usize,
     transposed: bool,
 ) -> Result<WeightLayout, Refusal> {
-    // The shape is that of bytes in a file, or checked by its reader: products of its lengths are no more than those.
-    let taps = |kernel: &[usize]| kernel.iter().product::<usize>();
+    // A weight without elements can have any lengths beside the 0; the layout refuses it.
+    let taps =
+        |kernel: &[usize]| kernel.iter().fold(1_usize, |product, &length| product.saturating_mul(length));
     let shape = &map.shape;
     if transposed {
         let wrong = || Refusal::NotTransposed { map: map.name.clone(), shape: shape.clone(), channels };
@@ -132,7 +133,9 @@ fn narrow(dtype: &Dtype, values: &[f64]) -> Result<(Vec<u8>, Stored), FoldError>
     ) -> Result<(Vec<u8>, Stored), FoldError> {
         let mut rounded = vec![zero; values.len()];
         let stored = store(values, &mut rounded)?;
-        Ok((rounded.into_iter().flat_map(bytes).collect(), stored))
+        let mut narrow = vec![0; values.len() * N];
+        narrow.as_chunks_mut().0.iter_mut().zip(rounded).for_each(|(into, value)| *into = bytes(value));
+        Ok((narrow, stored))
     }
     match dtype {
         Dtype::F64 => each(values, 0.0, f64::to_le_bytes),

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 
+use batchnorm::fold::round as to;
 use half::{bf16, f16};
 
 use super::attribute::{Attribute, AttributeValue};
@@ -127,17 +128,18 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Numbers as little-endian bytes, rounded to the type.
+/// Numbers as little-endian bytes, rounded to the type once; what it has no normal number for becomes 0.
 fn round(element: ElementType, numbers: &[f64], bytes: &mut Vec<u8>) {
     match element {
-        ElementType::Double => bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes())),
+        ElementType::Double => bytes.extend(numbers.iter().flat_map(|&number| to::<f64>(number).to_le_bytes())),
+        // Exact: the number is one of the type already. `half` alone would round twice, by way of f32.
         ElementType::Float16 => {
-            bytes.extend(numbers.iter().flat_map(|&number| f16::from_f64(number).to_le_bytes()))
+            bytes.extend(numbers.iter().flat_map(|&number| f16::from_f64(to::<f16>(number)).to_le_bytes()));
         }
         ElementType::Bfloat16 => {
-            bytes.extend(numbers.iter().flat_map(|&number| bf16::from_f64(number).to_le_bytes()))
+            bytes.extend(numbers.iter().flat_map(|&number| bf16::from_f64(to::<bf16>(number)).to_le_bytes()));
         }
-        _ => bytes.extend(numbers.iter().flat_map(|&number| (number as f32).to_le_bytes())),
+        _ => bytes.extend(numbers.iter().flat_map(|&number| (to::<f32>(number) as f32).to_le_bytes())),
     }
 }
 

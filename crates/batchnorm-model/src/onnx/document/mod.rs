@@ -71,6 +71,8 @@ pub struct Document {
     metadata: Vec<(String, String)>,
     graph: (usize, Graph),
     functions: Vec<(usize, Function)>,
+    /// Whether the file keeps tensors in others beside it.
+    beside: bool,
     training_info: bool,
     /// Fields that are copied: their places and bytes.
     others: Vec<(usize, Span)>,
@@ -124,7 +126,11 @@ impl Document {
         let ir_version = ir_version.ok_or_else(|| not("a file that does not say its IR version"))?;
         let graph = graph.ok_or_else(|| not("a file without a graph"))?;
         let storage = Storage::new(source);
-        Ok(Self { storage, ir_version, opsets, metadata, graph, functions, training_info, others })
+        let beside = false;
+        let mut document =
+            Self { storage, ir_version, opsets, metadata, graph, functions, beside, training_info, others };
+        document.beside = !document.locations().is_empty();
+        Ok(document)
     }
 
     /// The version of the format.
@@ -171,6 +177,11 @@ impl Document {
     /// Where the values of its tensors are.
     pub fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// Whether the file keeps tensors in others beside it.
+    pub fn has_external_data(&self) -> bool {
+        self.beside
     }
 
     /// Whether anything was changed.

@@ -27,28 +27,29 @@ impl Document {
     ///
     /// As [`write_to`](Self::write_to); and if a file cannot be written, or a different one of its name is in the way.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut locations = BTreeSet::new();
-        each_tensor(self.graph(), &mut |tensor| {
-            if let Payload::External(external) = tensor.payload() {
-                locations.insert(external.location.clone());
-            }
-        });
-        for function in self.functions() {
-            function.nodes().iter().for_each(|node| {
-                each_tensor_of(node.attributes(), &mut |tensor| {
-                    if let Payload::External(external) = tensor.payload() {
-                        locations.insert(external.location.clone());
-                    }
-                });
-            });
-        }
-        if locations.is_empty() {
+        if !self.beside {
             return file::write_with(path, |out| self.write_to(out));
         }
+        let locations = self.locations();
         self.copy_beside(path, &locations)?;
         let mut document = self.clone();
         document.put_beside(path, &locations)?;
         file::write_with(path, |out| document.write_to(out))
+    }
+
+    /// The files beside the model that hold tensors of it.
+    pub(super) fn locations(&self) -> BTreeSet<String> {
+        let mut locations = BTreeSet::new();
+        let mut visit = |tensor: &Tensor| {
+            if let Payload::External(external) = tensor.payload() {
+                locations.insert(external.location.clone());
+            }
+        };
+        each_tensor(self.graph(), &mut visit);
+        for function in self.functions() {
+            function.nodes().iter().for_each(|node| each_tensor_of(node.attributes(), &mut visit));
+        }
+        locations
     }
 
     /// Copies the files that hold tensors, where the model goes to another folder.
@@ -107,7 +108,7 @@ impl Document {
         let location = (0_u32..)
             .map(
                 |number| {
-                    if number == 0 { format!("{stem}.new.data") } else { format!("{stem}.new{number}.data") }
+                    if number == 0 { format!("{stem}.data") } else { format!("{stem}.{}.data", number + 1) }
                 },
             )
             .find(|name| !taken.contains(name) && std::fs::symlink_metadata(folder.join(name)).is_err())

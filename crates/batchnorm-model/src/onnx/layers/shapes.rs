@@ -156,6 +156,10 @@ impl<'d, 's> Shapes<'d, 's> {
             "BatchNormalization" | "Relu" | "LeakyRelu" | "Sigmoid" | "Tanh" | "Elu" | "Clip" | "PRelu"
             | "Identity" | "Dropout" | "Cast" | "Softmax" | "LRN" | "Selu" | "Softplus" | "HardSigmoid"
             | "HardSwish" | "Gelu" => input(0),
+            "Constant" | "ConstantOfShape" => {
+                let constant = self.scope.constant(self.document.storage(), node.output(0)?).ok()??;
+                Some(constant.dims.iter().map(|&dim| Some(dim)).collect())
+            }
             _ => None,
         }
     }

@@ -1,0 +1,7 @@
+//! Trained models run on samples: whether a folded one still computes the same.
+
+mod feed;
+mod folding;
+
+pub use feed::{FeedError, arrays, specs};
+pub use folding::{CheckError, check_folding};
