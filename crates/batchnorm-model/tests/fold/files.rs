@@ -61,3 +61,15 @@ fn folding_twice_changes_nothing_more() {
     assert!(fold(&mut again, &Options::default()).unwrap().is_empty());
     assert!(again.to_bytes().unwrap() == once);
 }
+
+#[test]
+fn layers_inside_nodes_are_found_after_others_before_them_went() {
+    // Case 25b with a folded layer before it: the node with the branches moves to the front.
+    let both = Document::open(&folder().join("25b_if_outer_parameters.onnx")).unwrap();
+    let mut document = both.clone();
+    let outcomes = fold(&mut document, &Options::default()).unwrap();
+    assert!(
+        outcomes.iter().all(|outcome| matches!(outcome.verdict, batchnorm_model::fold::Verdict::Folded(_)))
+    );
+    assert!(outcomes.iter().any(|outcome| !outcome.home.is_main()));
+}
