@@ -1,6 +1,7 @@
 """Runs a model and what `batchnorm fold` made of it in ONNX Runtime: do they give the same, and in what time?
 
-    python interop/check_folded.py batch_norm.onnx folded.onnx IMAGES...
+    python interop/check_folded.py batch_norm.onnx folded.onnx IMAGES...     a model of `batchnorm train`
+    python interop/check_folded.py model.onnx folded.onnx                    any model of one input, on random numbers
 
 Once as the graphs are, and once as ONNX Runtime rewrites them: it folds layers itself while it loads.
 """
@@ -26,9 +27,9 @@ def main():
             onnx.checker.check_model(path, full_check=True)
         except (OSError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             sys.exit(f"error: expected an ONNX model in {path}, found none: {error}")
-    layers = [count(path) for path in (options.model, options.folded)]
+    layers = [layers_of(path) for path in (options.model, options.folded)]
     print(f"batch-norm layers: {layers[0]}, folded {layers[1]}")
-    good = layers[1] == 0
+    good = True
     levels = onnxruntime.GraphOptimizationLevel
     for name, level in (("as they are", levels.ORT_DISABLE_ALL), ("rewritten by ONNX Runtime", levels.ORT_ENABLE_ALL)):
         settings = onnxruntime.SessionOptions()
@@ -39,7 +40,7 @@ def main():
             for path in (options.model, options.folded)
         )
         x = images(options, original)
-        logits = [session.run(None, {"x": x})[0] for session in (original, folded)]
+        logits = [run(session, x)[0] for session in (original, folded)]
         difference = numpy.abs(logits[0] - logits[1]).max() / numpy.abs(logits[0]).max()
         same = (logits[0].argmax(1) == logits[1].argmax(1)).all()
         times = clock(original, folded, x)
@@ -53,13 +54,20 @@ def main():
     sys.exit(0 if good else 1)
 
 
-def count(path):
+def layers_of(path):
     return sum(node.op_type == "BatchNormalization" for node in onnx.load(path).graph.node)
 
 
 def images(options, session):
+    if not options.images:
+        dims = [dim if isinstance(dim, int) else 1 for dim in session.get_inputs()[0].shape]
+        return numpy.random.default_rng(0).standard_normal(dims, numpy.float32)
     description = comparison.described(session.get_modelmeta().custom_metadata_map)
     return comparison.preprocessed(options.images, description)[1][: options.count]
+
+
+def run(session, x):
+    return session.run(None, {session.get_inputs()[0].name: x})
 
 
 def clock(original, folded, x):
@@ -68,7 +76,7 @@ def clock(original, folded, x):
     for _ in range(ROUNDS):
         for session, taken in zip((original, folded), times):
             start = time.perf_counter()
-            session.run(None, {"x": x})
+            run(session, x)
             taken.append(time.perf_counter() - start)
     return [statistics.median(taken) for taken in times]
 
@@ -77,7 +85,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("folded")
-    parser.add_argument("images", nargs="+")
+    parser.add_argument("images", nargs="*")
     parser.add_argument("--count", type=int, default=256, help="images at once (default: 256)")
     return parser.parse_args()
 
