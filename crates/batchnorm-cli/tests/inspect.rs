@@ -27,7 +27,7 @@ fn model(path: &Path, variance: f32) {
     let w = graph.tensor("w", &[2, 2, 1, 1], &[1.0, -0.5, 0.25, 2.0]);
     let b = graph.tensor("b", &[2], &[0.5, 0.25]);
     let conv = graph.conv("conv", &x, &w, Some(&b), &Window::square(1, 1, 0), 1);
-    let mut layer = |graph: &mut Graph, name: &str, x, variance: f32| {
+    let layer = |graph: &mut Graph, name: &str, x, variance: f32| {
         let [gamma, beta, mean, variance] =
             [("gamma", [1.0, 0.5]), ("beta", [0.0, 0.1]), ("mean", [0.5, -1.0]), ("variance", [1.0, variance])]
                 .map(|(what, values)| graph.tensor(&format!("{name}.{what}"), &[2], &values));

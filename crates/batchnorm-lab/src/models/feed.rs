@@ -16,7 +16,7 @@ const LENGTH: usize = 16;
 pub enum FeedError {
     /// The model says too little of an input, or takes what no samples are made of.
     #[error(transparent)]
-    Inputs(#[from] InputsError),
+    Inputs(Box<InputsError>),
     /// A shape was given for an input that the model does not have, or that it does not take.
     #[error("`--shape {input}={shape}`: {found}")]
     Shape {
@@ -27,6 +27,12 @@ pub enum FeedError {
         /// What is wrong with it.
         found: String,
     },
+}
+
+impl From<InputsError> for FeedError {
+    fn from(error: InputsError) -> Self {
+        Self::Inputs(error.into())
+    }
 }
 
 /// What a model's inputs take: those with samples, whose axes of open length are as `shapes` say or of a length that is
@@ -80,7 +86,7 @@ fn closed(input: InputSpec, shapes: &[(String, Vec<usize>)]) -> Result<InputSpec
 ///
 /// # Errors
 ///
-/// None that is known.
+/// As [`array`].
 pub fn single(input: &InputSpec, run: usize) -> Result<Array, FeedError> {
     let value = if run.is_multiple_of(2) { 1.0 } else { 0.0 };
     let (name, dims) = (input.name.clone(), Vec::new());

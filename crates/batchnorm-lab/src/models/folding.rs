@@ -26,7 +26,7 @@ pub enum CheckError {
     Runtime(#[from] RuntimeError),
     /// No samples can be had.
     #[error(transparent)]
-    Inputs(#[from] InputsError),
+    Inputs(Box<InputsError>),
     /// Samples are not what the model takes.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -44,6 +44,12 @@ pub enum CheckError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl From<InputsError> for CheckError {
+    fn from(error: InputsError) -> Self {
+        Self::Inputs(error.into())
+    }
 }
 
 /// Runs a model and its folded form on `samples` samples of `data`, and compares all outputs.

@@ -28,7 +28,7 @@ pub(super) struct Map {
 
 impl Folder<'_, '_> {
     /// Puts a layer into the map that comes before it.
-    pub(super) fn into_map_before(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
+    pub(super) fn fold_into_map_before(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
         let map = self.map(index, axis, Side::Outputs)?;
         self.same_channels(&map, affine, map.layout.outputs())?;
         let scaled = map.scaled(Side::Outputs, affine);
@@ -42,7 +42,7 @@ impl Folder<'_, '_> {
     }
 
     /// Puts a layer into a map that comes after it.
-    pub(super) fn into_map_after(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
+    pub(super) fn fold_into_map_after(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
         let map = self.map(index, axis, Side::Inputs)?;
         self.same_channels(&map, affine, map.layout.inputs())?;
         let borders = self.borders(&map, affine)?;
@@ -144,7 +144,7 @@ impl Folder<'_, '_> {
             let groups = usize::try_from(node.int("group").unwrap_or(1)).unwrap_or(0);
             let taps = weight.dims[2..].iter().try_fold(1_u64, |taps, &dim| taps.checked_mul(dim));
             let taps = taps.and_then(|taps| usize::try_from(taps).ok()).unwrap_or(usize::MAX);
-            let second = size(1).checked_mul(groups).unwrap_or(usize::MAX);
+            let second = size(1).saturating_mul(groups);
             match node.op() {
                 "Conv" => WeightLayout::new(WeightOrder::OutputsFirst, groups, size(0), second, taps),
                 _ => WeightLayout::new(WeightOrder::InputsFirst, groups, second, size(0), taps),

@@ -338,8 +338,7 @@ impl Folder<'_, '_> {
         let mut group = Group { affine, nodes: vec![layer.node], y: layer.y.clone() };
         let rank = self.shapes.of(&layer.y).or_else(|| self.shapes.of(&layer.x)).map(|lengths| lengths.len());
         let Some(rank) = rank.filter(|&rank| rank >= 2) else { return Ok(group) };
-        loop {
-            let [(index, input)] = *self.scope.consumers(&group.y) else { break };
+        while let [(index, input)] = *self.scope.consumers(&group.y) {
             let node = &self.scope.nodes()[index];
             if self.scope.is_output(&group.y) || input >= node.inputs().len() || !node.is(node.op()) {
                 break;
