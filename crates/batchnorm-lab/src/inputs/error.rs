@@ -117,7 +117,7 @@ pub enum InputsError {
         /// The dimensions that it takes.
         expected: String,
         /// What may be meant, or nothing.
-        hint: String,
+        hint: Box<str>,
     },
     /// Keys and inputs that do not go together.
     #[error(
@@ -135,7 +135,7 @@ pub enum InputsError {
         /// What goes with nothing, in words.
         problem: String,
         /// One of the inputs.
-        example: String,
+        example: Box<str>,
     },
     /// One thing for a model of several inputs.
     #[error(

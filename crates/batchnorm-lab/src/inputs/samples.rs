@@ -381,7 +381,7 @@ fn mismatch(array: &Array, input: &InputSpec) -> InputsError {
         found: shape(&array.header.dims),
         input: input.name.clone(),
         expected: input.dims_in_words(),
-        hint,
+        hint: hint.into(),
     }
 }
 
