@@ -36,22 +36,26 @@ def described(metadata):
     return {key: json.loads(metadata[PREFIX + key]) for key in ("architecture", "preprocessing", "classes", "training")}
 
 
-def check(options, description, programs):
-    """Compares the command's logits with those of other programs, and exits with 1 if they differ.
-
-    `programs` maps names to functions from preprocessed images to logits; the first is held to the tolerance, the
-    others are told for comparison.
-    """
+def preprocessed(paths, description):
+    """The names of images, and the images as a model takes them."""
     names, pixels = [], []
-    for path in options.images:
+    for path in paths:
         try:
             of_file = images.read(path, description["architecture"]["dims"])
         except (OSError, ValueError) as error:
             sys.exit(f"error: {error}")
         names += of_file[0]
         pixels.append(of_file[1])
-    x = images.preprocess(numpy.concatenate(pixels), description["preprocessing"])
+    return names, images.preprocess(numpy.concatenate(pixels), description["preprocessing"])
 
+
+def check(options, description, programs):
+    """Compares the command's logits with those of other programs, and exits with 1 if they differ.
+
+    `programs` maps names to functions from preprocessed images to logits; the first is held to the tolerance, the
+    others are told for comparison.
+    """
+    names, x = preprocessed(options.images, description)
     command = [*shlex.split(options.batchnorm), "evaluate", options.model, "--predict", *options.images, "--json"]
     run = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if run.returncode != 0:

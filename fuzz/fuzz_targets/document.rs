@@ -9,10 +9,13 @@
 //! 1. unchanged, it is written as the bytes it was read from;
 //! 2. with a changed node in each of its graphs it is a model again, with as many nodes;
 //! 3. its batch-norm layers, and every value that may be a constant, are found or refused; nothing panics or asks for more
-//!    memory than the limit.
+//!    memory than the limit;
+//! 4. made one for inference, with frozen layers, and folded, it is a model again.
 
 #![no_main]
 
+use batchnorm_model::convert::{InferenceOptions, freeze, to_inference};
+use batchnorm_model::fold::{Options, fold};
 use batchnorm_model::onnx::document::{AttributeValue, Document, Node};
 use batchnorm_model::onnx::layers::{self, Home, Scope};
 use libfuzzer_sys::fuzz_target;
@@ -22,7 +25,8 @@ const ELEMENTS: u64 = 1 << 16;
 
 /// Every graph of a model, and its functions.
 fn homes(document: &Document) -> Vec<Home> {
-    let functions = (0..document.functions().len()).map(|index| Home { function: Some(index), steps: Vec::new() });
+    let functions =
+        (0..document.functions().len()).map(|index| Home { function: Some(index), steps: Vec::new() });
     let mut homes: Vec<Home> = [Home::default()].into_iter().chain(functions).collect();
     let mut next = 0;
     while next < homes.len() {
@@ -65,11 +69,34 @@ fn explore(document: &Document) {
     }
 }
 
+/// What can be made of the model.
+fn convert(document: &Document) {
+    let mut changed = document.clone();
+    let report = to_inference(&mut changed, InferenceOptions { drop_outputs: true }).expect("nothing is read");
+    assert!(changed.is_changed() || report.changes.is_empty());
+    let again = |document: &Document| {
+        let bytes = document.to_bytes().expect("what was made can be written");
+        Document::from_bytes(bytes).expect("what was made can be read")
+    };
+    let mut inference = again(&changed);
+    if freeze(&mut inference).is_ok() {
+        again(&inference);
+    }
+    let mut folded = document.clone();
+    if fold(&mut folded, &Options::default()).is_ok() {
+        // Folded weights are read as they are written.
+        if let Ok(bytes) = folded.to_bytes() {
+            Document::from_bytes(bytes).expect("a folded model can be read");
+        }
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let Ok(mut document) = Document::from_bytes(data.to_vec()) else { return };
     assert!(!document.is_changed());
     assert!(document.to_bytes().expect("what was read can be written") == data, "the bytes differ");
     explore(&document);
+    convert(&document);
 
     // The innermost first: a changed graph changes those around it.
     for home in homes(&document).iter().rev() {

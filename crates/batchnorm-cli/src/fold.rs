@@ -46,7 +46,8 @@ fn model(arguments: &FoldArguments, out: Option<&Path>) -> anyhow::Result<ExitCo
         let text = "an ONNX model says itself what is connected and which eps it has: leave --pair, --eps and --transposed out";
         return Err(Misuse(text.to_owned()).into());
     }
-    let options = Options { overridable: arguments.overridable, ..Options::default() };
+    let options =
+        Options { overridable: arguments.overridable, exact_borders: arguments.exact_borders, disturbed: None };
     let named = || format!("`{}` as an ONNX model", arguments.model.display());
     let mut document = Document::open(&arguments.model).with_context(named)?;
     let outcomes = fold(&mut document, &options).with_context(named)?;

@@ -26,8 +26,8 @@ fn model(path: &Path, variance: f32) {
     let x = graph.input("x", &dims);
     let w = graph.tensor("w", &[2, 2, 1, 1], &[1.0, -0.5, 0.25, 2.0]);
     let b = graph.tensor("b", &[2], &[0.5, 0.25]);
-    let conv = graph.conv("conv", &x, &w, Some(&b), &Window::square(1, 1, 0));
-    let mut layer = |graph: &mut Graph, name: &str, x, variance: f32| {
+    let conv = graph.conv("conv", &x, &w, Some(&b), &Window::square(1, 1, 0), 1);
+    let layer = |graph: &mut Graph, name: &str, x, variance: f32| {
         let [gamma, beta, mean, variance] =
             [("gamma", [1.0, 0.5]), ("beta", [0.0, 0.1]), ("mean", [0.5, -1.0]), ("variance", [1.0, variance])]
                 .map(|(what, values)| graph.tensor(&format!("{name}.{what}"), &[2], &values));
@@ -207,7 +207,7 @@ fn a_model_without_layers_says_why() {
     let dims = [Dim::Symbol("batch"), Dim::Fixed(1), Dim::Fixed(3), Dim::Fixed(3)];
     let x = graph.input("x", &dims);
     let (w, b) = (graph.tensor("w", &[1, 1, 1, 1], &[1.0]), graph.tensor("b", &[1], &[1.0]));
-    let y = graph.conv("conv", &x, &w, Some(&b), &Window::square(1, 1, 0));
+    let y = graph.conv("conv", &x, &w, Some(&b), &Window::square(1, 1, 0), 1);
     graph.output("y", &y, &dims);
     graph.write(&folder.path().join("folded.onnx")).unwrap();
     let output = inspect(folder.path(), &["folded.onnx", "--strict", "--html", "page.html"]);

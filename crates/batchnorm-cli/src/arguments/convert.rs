@@ -25,7 +25,7 @@ Examples:
   batchnorm convert training.onnx -o model.onnx --to-inference
   batchnorm convert model.onnx -o plain.onnx --to-inference --frozen
   batchnorm convert weights.pth -o weights.safetensors --names keras
-  batchnorm convert weights.safetensors --in-place --frozen --eps 1e-5
+  batchnorm convert weights.safetensors --in-place --frozen --eps 2e-5
 
 Exit codes: 0 if all was converted, 1 if a layer stays as it is, 2 for unreadable input.";
 

@@ -25,7 +25,7 @@ Examples:
   batchnorm fold model.onnx -o folded.onnx
   batchnorm fold model.onnx -o folded.onnx --data images/ --preset imagenet
   batchnorm fold model.onnx --in-place --runtime /usr/lib/libonnxruntime.so
-  batchnorm fold weights.safetensors -o folded.safetensors --pair 'conv*=bn*' --eps 1e-5
+  batchnorm fold weights.safetensors -o folded.safetensors --pair 'conv*=bn*' --eps 2e-5
 
 Exit codes: 0 if the folded model computes the same, 1 if it does not, or no runtime can run it, 2 for unreadable input.";
 
@@ -78,6 +78,10 @@ pub struct FoldArguments {
     /// Fold stored tensors, too, that a caller of the model may override
     #[arg(long)]
     pub overridable: bool,
+
+    /// Fold into padded convolutions, too, that come after a layer, by adding a constant image of their output's size
+    #[arg(long)]
+    pub exact_borders: bool,
 
     /// Of a checkpoint: a map and the layer behind it; `*` stands for parts of names
     #[arg(long, value_name = "MAP=LAYER")]

@@ -21,7 +21,7 @@ Examples:
   batchnorm inspect model.onnx --layers 'layer1*'
   batchnorm inspect model.onnx --html model.html       a page with histograms of each layer
   batchnorm inspect model.onnx --json | jq '.layers[] | {name, fold}'
-  batchnorm inspect resnet50.pth --eps 1e-5
+  batchnorm inspect resnet50.pth --eps 2e-5
   batchnorm inspect model.onnx --strict                for a build: fails if there is an error or a warning
 
 Exit codes: 0 if the model could be read, whatever was found; with --strict 1 if there is an error or a warning, among

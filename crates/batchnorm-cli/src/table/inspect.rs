@@ -7,6 +7,8 @@ use batchnorm_model::inspect::{Group, Inspection, Layer, Severity, Verdict, mode
 const NAME: usize = 36;
 /// So many layers are named under a finding.
 const NAMED: usize = 12;
+/// So many reasons are told where each layer has its own.
+const REASONS: usize = 3;
 /// As wide as a terminal usually is.
 const WIDTH: usize = 110;
 
@@ -49,7 +51,7 @@ fn table(inspection: &Inspection) -> String {
         let mut codes: Vec<&str> = layer.findings.iter().map(|finding| finding.code).collect();
         codes.dedup();
         let cells = [
-            shortened(&layer.name),
+            named(layer),
             layer.channels.map_or("?".to_owned(), |channels| channels.to_string()),
             between(layer),
             layer.mode.map_or(String::new(), |mode| mode_name(mode).to_owned()),
@@ -65,6 +67,12 @@ fn table(inspection: &Inspection) -> String {
     };
     let columns = header.iter().filter(|column| shown(column)).map(|&column| column.to_owned()).collect();
     super::to_the_left(columns, inspection.layers.iter().map(row).collect()) + "\n"
+}
+
+/// Its name, and where it is if that is not the model's own graph.
+fn named(layer: &Layer) -> String {
+    let name = shortened(&layer.name);
+    layer.inside.as_ref().map_or(name.clone(), |inside| format!("{name} ({})", shortened(inside)))
 }
 
 /// The operators on both sides; of a checkpoint, the map that the names suggest.
@@ -103,15 +111,16 @@ fn shortened(name: &str) -> String {
     letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect()
 }
 
-/// Colours after aligning: their codes have no width.
+/// Colours after aligning: their codes have no width. The header stays as it is.
 fn coloured(table: String) -> String {
-    let green = AnsiColor::Green.on_default();
-    let yellow = style(Severity::Warning);
-    table
-        .replace("   fold ", &format!("   {green}fold{green:#} "))
-        .replace("   fold\n", &format!("   {green}fold{green:#}\n"))
-        .replace("   refuse ", &format!("   {yellow}refuse{yellow:#} "))
-        .replace("   refuse\n", &format!("   {yellow}refuse{yellow:#}\n"))
+    let (header, mut rows) =
+        table.split_once('\n').map_or((table.as_str(), String::new()), |(h, r)| (h, r.to_owned()));
+    for (word, style) in [("fold", AnsiColor::Green.on_default()), ("refuse", style(Severity::Warning))] {
+        for end in [' ', '\n'] {
+            rows = rows.replace(&format!("   {word}{end}"), &format!("   {style}{word}{style:#}{end}"));
+        }
+    }
+    format!("{header}\n{rows}")
 }
 
 fn style(severity: Severity) -> Style {
@@ -135,23 +144,36 @@ fn found(inspection: &Inspection, group: &Group<'_>) -> String {
     text + &listed(lines.collect())
 }
 
-/// Layers that stay, by the reason.
+/// Layers that stay, by the code. What names the nodes around a layer differs from layer to layer, and is told of a few.
 fn refusals(inspection: &Inspection) -> String {
-    let mut reasons: Vec<(&str, &str, Vec<String>)> = Vec::new();
+    let mut codes: Vec<(&str, Vec<(&str, &str)>)> = Vec::new();
     for layer in &inspection.layers {
         let Some(verdict) = layer.fold.as_ref().filter(|verdict| !verdict.fold) else { continue };
-        let (code, reason) = (verdict.code.as_deref().unwrap_or_default(), verdict.reason.as_str());
-        match reasons.iter_mut().find(|(known, words, _)| (*known, *words) == (code, reason)) {
-            Some((_, _, names)) => names.push(layer.name.clone()),
-            None => reasons.push((code, reason, vec![layer.name.clone()])),
+        let code = verdict.code.as_deref().unwrap_or_default();
+        let refused = (layer.name.as_str(), verdict.reason.as_str());
+        match codes.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, layers)) => layers.push(refused),
+            None => codes.push((code, vec![refused])),
         }
     }
+    codes.into_iter().map(|(code, layers)| refused(code, &layers)).collect()
+}
+
+fn refused(code: &str, layers: &[(&str, &str)]) -> String {
     let style = style(Severity::Warning);
-    let of = |(code, reason, names): (&str, &str, Vec<String>)| {
-        let layers = counted(names.len(), "layer");
-        format!("\n{style}refuse{style:#} {code} in {layers}\n{}{}", wrapped(reason), listed(names))
+    let head = format!("\n{style}refuse{style:#} {code} in {}\n", counted(layers.len(), "layer"));
+    let reason = layers.first().map_or("", |(_, reason)| reason);
+    if layers.iter().all(|(_, other)| *other == reason) {
+        let names = layers.iter().map(|(name, _)| (*name).to_owned()).collect();
+        return head + &wrapped(reason) + &listed(names);
+    }
+    let told: String =
+        layers.iter().take(REASONS).map(|(name, reason)| wrapped(&format!("{name}: {reason}"))).collect();
+    let more = match layers.len().saturating_sub(REASONS) {
+        0 => String::new(),
+        more => format!("  and {more} more: --json has them all\n"),
     };
-    reasons.into_iter().map(of).collect()
+    head + &told + &more
 }
 
 fn listed(lines: Vec<String>) -> String {

@@ -54,3 +54,58 @@ fn counted(number: usize, word: &str) -> String {
 fn title(name: &str) -> Cow<'_, str> {
     if name.is_empty() { "(nameless)".into() } else { name.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use batchnorm_model::inspect::{Finding, Layer, ModelFormat, Values};
+
+    use super::*;
+
+    fn inspection() -> Inspection {
+        let finding = Finding {
+            code: "non-finite-statistics",
+            severity: Severity::Error,
+            channels: vec![1],
+            facts: String::new(),
+            words: "a < b".to_owned(),
+        };
+        let layer = Layer {
+            name: "<b>".to_owned(),
+            inside: None,
+            channels: Some(2),
+            producer: None,
+            consumers: Vec::new(),
+            mode: None,
+            eps: None,
+            eps_given: false,
+            momentum: None,
+            batches: Some(7),
+            values: Values {
+                gamma: Some(vec![1.0, f64::NAN]),
+                beta: None,
+                mean: Some(vec![f64::INFINITY, 0.0]),
+                variance: Some(vec![0.0, -1.0]),
+            },
+            scale: None,
+            folded_weights: None,
+            mean_in_sigmas: None,
+            findings: vec![finding],
+            fold: None,
+        };
+        let layers = vec![layer];
+        Inspection { format: ModelFormat::PyTorch, opset: None, ir_version: None, layers, absence: None }
+    }
+
+    #[test]
+    fn names_are_text_and_numbers_that_are_none_have_no_place_in_drawings() {
+        let page = page("a & b.pth", &inspection());
+        assert!(page.contains("a &amp; b.pth") && page.contains("&lt;b&gt;") && !page.contains("<b><"));
+        for drawing in page.split("<svg").skip(1) {
+            let drawing = drawing.split("</svg>").next().unwrap_or_default();
+            assert!(!drawing.contains("NaN") && !drawing.contains("inf"), "{drawing}");
+        }
+        // Gamma, mean, variance.
+        assert_eq!(page.matches("<figure").count(), 3);
+        assert!(page.contains("1 channel (1)") && page.contains("7 batches counted"));
+    }
+}

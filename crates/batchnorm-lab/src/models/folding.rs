@@ -7,9 +7,9 @@ use batchnorm_model::fold::{Difference, Options, fold, verify};
 use batchnorm_model::onnx::document::{Document, DocumentError};
 use batchnorm_model::runtime::{Array, ModelSource, Runtime, RuntimeError};
 
-use super::feed::{FeedError, arrays, single, specs};
+use super::feed::{FeedError, single, specs};
 use crate::data::Access;
-use crate::inputs::{self, Images, InputsError, Samples};
+use crate::inputs::{self, Images, InputsError, Samples, array};
 use crate::saved::SavedModelError;
 
 /// So many versions of the folded model are moved by the bound of its rounding.
@@ -26,7 +26,7 @@ pub enum CheckError {
     Runtime(#[from] RuntimeError),
     /// No samples can be had.
     #[error(transparent)]
-    Inputs(#[from] InputsError),
+    Inputs(Box<InputsError>),
     /// Samples are not what the model takes.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -44,6 +44,12 @@ pub enum CheckError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl From<InputsError> for CheckError {
+    fn from(error: InputsError) -> Self {
+        Self::Inputs(error.into())
+    }
 }
 
 /// Runs a model and its folded form on `samples` samples of `data`, and compares all outputs.
@@ -66,18 +72,13 @@ pub fn check_folding(
     access: &mut Access<'_>,
 ) -> Result<Vec<Difference>, CheckError> {
     let original = Document::open(model)?;
-    let session = runtime.load(ModelSource::Path(model))?;
-    let ports = session.inputs().to_vec();
-    drop(session);
-    let wanted = specs(&ports, shapes)?;
+    let (wanted, singles) = specs(&original, shapes)?;
     let metadata: BTreeMap<String, String> = original.metadata().iter().cloned().collect();
     let given = inputs::Options { model_images: Images::of_metadata(model, &metadata)?, ..given.clone() };
     let mut runs = Vec::new();
     let mut push = |mut given: Vec<(String, Array)>| -> Result<(), CheckError> {
-        for port in &ports {
-            if let Some(array) = single(port, runs.len()) {
-                given.push((port.name.clone(), array?));
-            }
+        for input in &singles {
+            given.push((input.name.clone(), single(input, runs.len())?));
         }
         runs.push(given);
         Ok(())
@@ -97,7 +98,11 @@ pub fn check_folding(
             if batch.len() < size {
                 break;
             }
-            push(arrays(batch, &ports)?)?;
+            let named = wanted
+                .iter()
+                .zip(batch.inputs)
+                .map(|(input, values)| Ok((input.name.clone(), array(input, values)?)));
+            push(named.collect::<Result<_, InputsError>>()?)?;
             first += size as u64;
         }
     }

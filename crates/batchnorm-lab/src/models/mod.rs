@@ -3,5 +3,5 @@
 mod feed;
 mod folding;
 
-pub use feed::{FeedError, arrays, specs};
+pub use feed::FeedError;
 pub use folding::{CheckError, check_folding};

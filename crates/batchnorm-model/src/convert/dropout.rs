@@ -58,10 +58,9 @@ pub(super) fn pass_by(document: &mut Document, home: &Home, index: usize) -> boo
 /// one must not be handed out as it is.
 fn can_rename(node: &Node, from: &str, to: &str) -> bool {
     node.graphs().all(|(_, graph)| {
-        defines(graph, from)
-            || !graph.is_output(from)
-                && !(defines(graph, to) && uses(graph, from))
-                && graph.nodes().iter().all(|node| can_rename(node, from, to))
+        let in_the_way = graph.is_output(from) || defines(graph, to) && uses(graph, from);
+        let inside = || graph.nodes().iter().all(|node| can_rename(node, from, to));
+        defines(graph, from) || !in_the_way && inside()
     })
 }
 

@@ -37,7 +37,9 @@ impl Folder<'_, '_> {
                 .into());
             }
             match node.op() {
-                "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => self.into_map_after(*index, axis, affine)?,
+                "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => {
+                    self.fold_into_map_after(*index, axis, affine)?
+                }
                 _ => {
                     let (axis, affine) = self.past(&node, axis, affine.clone(), Way::Down)?;
                     self.downwards(node.output(0).unwrap_or_default(), axis, &affine)?;

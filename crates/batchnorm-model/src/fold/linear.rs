@@ -12,11 +12,11 @@ use crate::onnx::document::{AttributeValue, Made, Node};
 use crate::onnx::layers::Constant;
 
 /// A map with its weight and bias.
-struct Map {
-    index: usize,
-    node: Node,
-    weight: Constant,
-    layout: WeightLayout,
+pub(super) struct Map {
+    pub(super) index: usize,
+    pub(super) node: Node,
+    pub(super) weight: Constant,
+    pub(super) layout: WeightLayout,
     /// The weight's input; the bias's comes after it.
     input: usize,
     bias: Option<Constant>,
@@ -28,7 +28,7 @@ struct Map {
 
 impl Folder<'_, '_> {
     /// Puts a layer into the map that comes before it.
-    pub(super) fn into_map_before(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
+    pub(super) fn fold_into_map_before(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
         let map = self.map(index, axis, Side::Outputs)?;
         self.same_channels(&map, affine, map.layout.outputs())?;
         let scaled = map.scaled(Side::Outputs, affine);
@@ -42,11 +42,14 @@ impl Folder<'_, '_> {
     }
 
     /// Puts a layer into a map that comes after it.
-    pub(super) fn into_map_after(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
+    pub(super) fn fold_into_map_after(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
         let map = self.map(index, axis, Side::Inputs)?;
         self.same_channels(&map, affine, map.layout.inputs())?;
-        check_borders(&map, affine)?;
+        let borders = self.borders(&map, affine)?;
         let scaled = map.scaled(Side::Inputs, affine);
+        if let Some(borders) = borders {
+            return self.with_exact_borders(map, scaled, &borders, affine);
+        }
         let sums = look(&scaled, map.weight.element, Some((affine.shift(), affine.magnitude())))?;
         let outputs = map.layout.outputs();
         if map.node.is("Gemm") && map.bias.as_ref().is_some_and(|bias| !along_columns(bias, outputs)) {
@@ -141,7 +144,7 @@ impl Folder<'_, '_> {
             let groups = usize::try_from(node.int("group").unwrap_or(1)).unwrap_or(0);
             let taps = weight.dims[2..].iter().try_fold(1_u64, |taps, &dim| taps.checked_mul(dim));
             let taps = taps.and_then(|taps| usize::try_from(taps).ok()).unwrap_or(usize::MAX);
-            let second = size(1).checked_mul(groups).unwrap_or(usize::MAX);
+            let second = size(1).saturating_mul(groups);
             match node.op() {
                 "Conv" => WeightLayout::new(WeightOrder::OutputsFirst, groups, size(0), second, taps),
                 _ => WeightLayout::new(WeightOrder::InputsFirst, groups, second, size(0), taps),
@@ -209,7 +212,14 @@ impl Folder<'_, '_> {
     }
 
     /// Notes the changes of a map: its weight, and a bias for each of its outputs.
-    fn put(&mut self, map: Map, scaled: Scaled, sums: &Sums, bias: Bias, affine: &Affine) -> Attempt<()> {
+    pub(super) fn put(
+        &mut self,
+        map: Map,
+        scaled: Scaled,
+        sums: &Sums,
+        bias: Bias,
+        affine: &Affine,
+    ) -> Attempt<()> {
         let element = map.weight.element;
         let flushed = sums.flushed + fits(element, &bias.values).map_err(Refusal::from)?;
         let (index, input, had) = (map.index, map.input, map.bias.is_some());
@@ -333,45 +343,4 @@ impl Map {
 fn along_columns(bias: &Constant, outputs: usize) -> bool {
     let rows = bias.dims.split_last().map_or(1, |(_, rows)| rows.iter().product());
     rows == 1 && (bias.len() == 1 || bias.len() == outputs as u64)
-}
-
-/// At a border that is padded with zeros, a layer's shift is missing: it must be 0 there, or nothing may be padded.
-fn check_borders(map: &Map, affine: &Affine) -> Attempt<()> {
-    let (node, title) = (&map.node, map.node.title());
-    if affine.is_pure_scale() || matches!(node.op(), "Gemm" | "MatMul") {
-        return Ok(());
-    }
-    let kernel = &map.weight.dims[2..];
-    let one = |name: &str| node.ints(name).is_none_or(|values| values.iter().all(|&value| value == 1));
-    let none = |name: &str| node.ints(name).is_none_or(|values| values.iter().all(|&value| value == 0));
-    let point = kernel.iter().all(|&taps| taps == 1);
-    let padded = match node.text("auto_pad").unwrap_or("NOTSET") {
-        "SAME_UPPER" | "SAME_LOWER" => !point,
-        "VALID" => false,
-        _ => !none("pads"),
-    };
-    if node.op() == "ConvTranspose" {
-        if point && one("strides") && !padded && none("output_padding") && node.ints("output_shape").is_none() {
-            return Ok(());
-        }
-        return Err(Refusal::new(
-            "shift-at-borders",
-            format!(
-                "the layer comes before `{title}`, whose outputs see different numbers of taps, and its shift is not 0: no one \
-                 bias stands for it"
-            ),
-        )
-        .into());
-    }
-    if padded {
-        return Err(Refusal::new(
-            "shift-at-borders",
-            format!(
-                "the layer comes before `{title}`, which pads with zeros, and its shift is not 0: at the borders the shift \
-                 would be added where it is not now"
-            ),
-        )
-        .into());
-    }
-    Ok(())
 }

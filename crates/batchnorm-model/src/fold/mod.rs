@@ -41,12 +41,12 @@
 
 mod axes;
 mod between;
+mod borders;
 mod constants;
 mod downwards;
 mod linear;
 mod plan;
 mod refusal;
-mod unused;
 mod upwards;
 mod verify;
 mod weights;
@@ -59,7 +59,7 @@ pub use verify::{Difference, FACTOR, Inputs, verify};
 
 use self::plan::{Edit, Plan};
 use crate::onnx::document::{Document, DocumentError};
-use crate::onnx::layers::{BatchNormalization, Constant, Home, Mode, Scope, Shapes, callers, find};
+use crate::onnx::layers::{BatchNormalization, Constant, Home, Mode, Scope, Shapes, callers, find, homes};
 
 /// From this version of the format on, a stored tensor that is an input as well may be replaced by the caller.
 const OVERRIDABLE_FROM: i64 = 4;
@@ -69,6 +69,9 @@ const OVERRIDABLE_FROM: i64 = 4;
 pub struct Options {
     /// Take stored tensors that a caller may override for what is stored. They are no inputs of the folded map.
     pub overridable: bool,
+    /// Fold a layer into a padded convolution after it even where its shift is not 0, by adding a constant image: for images of
+    /// a fixed size.
+    pub exact_borders: bool,
     /// Move each folded number by what its rounding is likely to be at most, up or down as this seed has it: see [`verify`].
     pub disturbed: Option<u64>,
 }
@@ -142,16 +145,19 @@ type Attempt<T> = Result<T, Stop>;
 pub fn fold(document: &mut Document, options: &Options) -> Result<Vec<Outcome>, DocumentError> {
     let all = find(document)?;
     let mut outcomes: Vec<Option<Outcome>> = all.iter().map(|_| None).collect();
-    let known: Vec<(Home, String)> = all.iter().map(|layer| (layer.home.clone(), layer.y.clone())).collect();
+    // Indices of nodes move as others go, and so do the homes inside nodes; the order of graphs stays.
+    let mut graphs = homes(document);
+    let place = |home: &Home| graphs.iter().position(|graph| graph == home).unwrap_or_default();
+    let known: Vec<(usize, String)> = all.iter().map(|layer| (place(&layer.home), layer.y.clone())).collect();
     // A layer that was refused may be folded once another is: one more round for as long as that happens.
     loop {
         let mut any = false;
-        for (position, (home, y)) in known.iter().enumerate() {
+        for (position, (graph, y)) in known.iter().enumerate() {
             let done = matches!(&outcomes[position], Some(Outcome { verdict: Verdict::Folded(_), .. }));
             if done {
                 continue;
             }
-            // Indices of nodes move as others go.
+            let home = &graphs[*graph].clone();
             let scope = Scope::new(document, home);
             let Some((index, _)) = scope.producer(y) else { continue };
             if !BatchNormalization::is(&scope.nodes()[index]) {
@@ -163,6 +169,7 @@ pub fn fold(document: &mut Document, options: &Options) -> Result<Vec<Outcome>, 
                     (folded.into, folded.bound, folded.flushed) = (plan.into.clone(), plan.bound, plan.flushed);
                     drop(scope);
                     plan.apply(document, home);
+                    graphs = homes(document);
                     any = true;
                     Verdict::Folded(folded)
                 }
@@ -331,8 +338,7 @@ impl Folder<'_, '_> {
         let mut group = Group { affine, nodes: vec![layer.node], y: layer.y.clone() };
         let rank = self.shapes.of(&layer.y).or_else(|| self.shapes.of(&layer.x)).map(|lengths| lengths.len());
         let Some(rank) = rank.filter(|&rank| rank >= 2) else { return Ok(group) };
-        loop {
-            let [(index, input)] = *self.scope.consumers(&group.y) else { break };
+        while let [(index, input)] = *self.scope.consumers(&group.y) {
             let node = &self.scope.nodes()[index];
             if self.scope.is_output(&group.y) || input >= node.inputs().len() || !node.is(node.op()) {
                 break;

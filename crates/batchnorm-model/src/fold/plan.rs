@@ -1,13 +1,13 @@
 //! What is to be changed of a graph so that a layer goes away: collected first, done when all of it is known to be
 //! possible.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::onnx::document::{
     AttributeValue, Document, ElementType, Extent, Graph, Made, Node, Tensor, ValueInfo,
 };
-use crate::onnx::layers::Home;
+use crate::onnx::layers::{FreshNames, Home, remove_unused};
 
 /// Up to this version of the format, stored tensors are inputs as well.
 const INPUTS_TOO: i64 = 3;
@@ -58,7 +58,7 @@ impl Plan {
 
     /// Changes the document. The nodes' names of values stay what they were but for the layer's own input.
     pub(super) fn apply(self, document: &mut Document, home: &Home) {
-        let mut names = Names::of(document);
+        let mut names = FreshNames::new(document);
         let old_style = document.opset() < 7;
         let (mut removed, mut added) = (BTreeSet::new(), BTreeMap::new());
         let mut unused: Vec<String> = Vec::new();
@@ -118,9 +118,9 @@ impl Plan {
                     let node = &home.nodes(document)[index];
                     (node.output(0).unwrap_or_default().to_owned(), node.title().to_owned())
                 };
-                let sum = names.fresh(&format!("{y}_unshifted"));
+                let sum = names.make(&format!("{y}_unshifted"));
                 let shift = put(document, home, &mut names, &mut constants, None, &title, new);
-                let mut add = Node::new("Add", &names.fresh(&format!("{title}_shift")), &[&sum, &shift], &[&y]);
+                let mut add = Node::new("Add", &names.make(&format!("{title}_shift")), &[&sum, &shift], &[&y]);
                 if old_style {
                     add.set_attribute("broadcast", AttributeValue::Int(1));
                 }
@@ -129,7 +129,7 @@ impl Plan {
                     outputs[0] = sum;
                     node.set_outputs(outputs);
                 });
-                insert(document, home, Some(index), add);
+                home.insert_after(document, Some(index), add);
             }
             if removed.contains(&index) {
                 match (home.function, home.steps.is_empty()) {
@@ -139,19 +139,13 @@ impl Plan {
             }
         }
         for (name, new) in constants.into_iter().rev() {
-            let mut node = Node::new("Constant", &names.fresh(&name), &[], &[&name]);
+            let mut node = Node::new("Constant", &names.make(&name), &[], &[&name]);
             let tensor = Tensor::made("", &new.dims, new.element, new.values);
             node.set_attribute("value", AttributeValue::Tensor(tensor.into()));
-            insert(document, home, None, node);
+            home.insert_after(document, None, node);
         }
-        super::unused::remove(document, home, unused);
-    }
-}
-
-fn insert(document: &mut Document, home: &Home, after: Option<usize>, node: Node) {
-    match (home.function, home.steps.is_empty()) {
-        (Some(function), true) => document.function_mut(function).insert_after(after, node),
-        _ => drop(home.graph_mut(document).map(|graph| graph.insert_after(after, node))),
+        let unused: Vec<(Home, String)> = unused.into_iter().map(|name| (home.clone(), name)).collect();
+        remove_unused(document, &unused);
     }
 }
 
@@ -165,14 +159,14 @@ fn with_node(document: &mut Document, home: &Home, index: usize, change: impl Fn
 fn put(
     document: &mut Document,
     home: &Home,
-    names: &mut Names,
+    names: &mut FreshNames,
     constants: &mut Vec<(String, New)>,
     old: Option<&str>,
     title: &str,
     new: New,
 ) -> String {
     if home.function.is_some() {
-        let name = names.fresh(&old.map_or(format!("{title}_bias"), |old| format!("{old}_folded")));
+        let name = names.make(&old.map_or(format!("{title}_bias"), |old| format!("{old}_folded")));
         constants.push((name.clone(), new));
         return name;
     }
@@ -183,7 +177,7 @@ fn put(
             let Some(tensor) = stored else { continue };
             let same = tensor.dims() == new.dims && tensor.element() == new.element;
             let graph = level.graph(document);
-            if same && graph.is_some_and(|graph| super::unused::uses(graph, old) == 1) {
+            if same && graph.is_some_and(|graph| uses(graph, old) == 1) {
                 if let Some(graph) = level.graph_mut(document) {
                     graph.replace_initializer(Tensor::made(old, &new.dims, new.element, new.values));
                 }
@@ -192,7 +186,7 @@ fn put(
             break;
         }
     }
-    let name = names.fresh(&old.map_or(format!("{title}_bias"), |old| format!("{old}_folded")));
+    let name = names.make(&old.map_or(format!("{title}_bias"), |old| format!("{old}_folded")));
     let ir_version = document.ir_version();
     let graph = document.graph_mut();
     if ir_version <= INPUTS_TOO {
@@ -203,41 +197,12 @@ fn put(
     name
 }
 
-/// All names of values and nodes of a document.
-pub(super) struct Names(HashSet<String>);
-
-impl Names {
-    pub(super) fn of(document: &Document) -> Self {
-        fn of_nodes(nodes: &[Node], names: &mut HashSet<String>) {
-            for node in nodes {
-                names.insert(node.name().to_owned());
-                names.extend(node.inputs().iter().chain(node.outputs()).cloned());
-                node.graphs().for_each(|(_, graph)| of_graph(graph, names));
-            }
-        }
-        fn of_graph(graph: &Graph, names: &mut HashSet<String>) {
-            names.extend(graph.initializers().iter().map(|tensor| tensor.name().to_owned()));
-            let ports = graph.inputs().iter().chain(graph.outputs()).chain(graph.values());
-            names.extend(ports.map(|value| value.name().to_owned()));
-            of_nodes(graph.nodes(), names);
-        }
-        let mut names = HashSet::new();
-        of_graph(document.graph(), &mut names);
-        for function in document.functions() {
-            names.extend(function.inputs().iter().chain(function.outputs()).cloned());
-            of_nodes(function.nodes(), &mut names);
-        }
-        Self(names)
-    }
-
-    /// A name that nothing has yet.
-    pub(super) fn fresh(&mut self, stem: &str) -> String {
-        let mut name = stem.to_owned();
-        let mut number = 1_u64;
-        while !self.0.insert(name.clone()) {
-            number += 1;
-            name = format!("{stem}_{number}");
-        }
-        name
-    }
+/// How often a value is used in a graph and those inside it, as an input or an output.
+fn uses(graph: &Graph, name: &str) -> usize {
+    let outputs = graph.outputs().iter().filter(|output| output.name() == name).count();
+    let by = |node: &Node| {
+        let inputs = node.inputs().iter().filter(|input| *input == name).count();
+        inputs + node.graphs().map(|(_, graph)| uses(graph, name)).sum::<usize>()
+    };
+    outputs + graph.nodes().iter().map(by).sum::<usize>()
 }

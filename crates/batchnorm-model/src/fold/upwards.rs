@@ -46,8 +46,8 @@ impl Folder<'_, '_> {
             .into());
         }
         match node.op() {
-            "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => self.into_map_before(index, axis, &affine),
-            "BatchNormalization" => self.into_layer_before(index, axis, &affine),
+            "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => self.fold_into_map_before(index, axis, &affine),
+            "BatchNormalization" => self.fold_into_layer_before(index, axis, &affine),
             "Add" | "Sub" | "Mul" | "Div" => self.upwards_past_constant(index, axis, &affine),
             "Concat" => self.upwards_past_joint(index, axis, &affine),
             _ => {
@@ -77,7 +77,7 @@ impl Folder<'_, '_> {
         }
     }
 
-    fn into_layer_before(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
+    fn fold_into_layer_before(&mut self, index: usize, axis: usize, affine: &Affine) -> Attempt<()> {
         let layer = BatchNormalization::new(self.document, self.scope, index)?;
         let before = self.affine(&layer)?;
         if axis != 1 || before.channels() != affine.channels() {

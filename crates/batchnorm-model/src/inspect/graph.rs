@@ -107,7 +107,7 @@ impl<'d> Reader<'d> {
             findings,
             fold: None,
         };
-        let map = LinearMap::before(self.document.storage(), scope, found)?;
+        let map = LinearMap::before(self.document, scope, found)?;
         if let (Some(map), Some(channels)) = (&map, channels) {
             layer.findings.extend(map.redundant_bias(channels)?);
             layer.findings.extend(other_channels(map, channels));

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::finding::{Finding, Severity};
 use super::layer::Layer;
 use super::numbers::short;
-use crate::onnx::document::{DocumentError, Node, Storage};
-use crate::onnx::layers::{BatchNormalization, Constant, Home, Scope};
+use crate::onnx::document::{Document, DocumentError, Node, Storage};
+use crate::onnx::layers::{BatchNormalization, Constant, Home, Scope, Shapes};
 
 /// Beyond this times the median, the median channel has fewer than 8 of the 127 steps that int8 has for the largest weight
 /// where a tensor has one scale: 127 / 16.
@@ -38,10 +38,11 @@ struct Bias {
 impl<'d> LinearMap<'d> {
     /// The map right before a layer, with or without an addition between, if nobody else uses its output.
     pub(super) fn before(
-        storage: &Storage,
+        document: &'d Document,
         scope: &Scope<'d>,
         layer: &BatchNormalization,
     ) -> Result<Option<Self>, DocumentError> {
+        let storage = document.storage();
         let Some(last) = own_producer(scope, &layer.x) else { return Ok(None) };
         let (node, mut bias) = match last.op() {
             "Conv" | "ConvTranspose" | "Gemm" | "MatMul" => (last, None),
@@ -51,6 +52,11 @@ impl<'d> LinearMap<'d> {
             }
             _ => return Ok(None),
         };
+        // Of more axes than two, a product's columns are not the layer's channels.
+        let rows = || Shapes::new(document, scope).of(&layer.x).is_none_or(|lengths| lengths.len() == 2);
+        if node.op() == "MatMul" && !rows() {
+            return Ok(None);
+        }
         let weight = match node.input(1) {
             Some(name) => scope.constant(storage, name)?,
             None => None,

@@ -11,7 +11,7 @@ use crate::onnx::document::{Document, DocumentError};
 #[non_exhaustive]
 pub enum InspectError {
     /// It is no ONNX model, or a damaged one.
-    #[error("`{path}` as an ONNX model, which it is by its contents if it is any model file")]
+    #[error("`{path}` has not the beginning of a checkpoint, and cannot be read as an ONNX model")]
     Onnx {
         /// The file.
         path: String,

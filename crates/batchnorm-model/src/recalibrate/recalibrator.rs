@@ -62,7 +62,7 @@ const LARGEST_BATCH: u64 = 1 << 16;
 /// assert_eq!((stored("mean")?, stored("variance")?), (vec![3.0], vec![2.0]));
 /// assert_eq!(done.report.layers[0].values, 5);
 /// # }
-/// # Ok::<(), Box<dyn Error>>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Recalibrator<'d> {

@@ -1,6 +1,8 @@
 //! Files: bytes that stay, names, saving.
 
-use batchnorm_model::fold::{Options, fold};
+use std::path::Path;
+
+use batchnorm_model::fold::{Options, Verdict, fold};
 use batchnorm_model::onnx::document::Document;
 
 use crate::cases::folder;
@@ -60,4 +62,15 @@ fn folding_twice_changes_nothing_more() {
     let mut again = Document::from_bytes(once.clone()).unwrap();
     assert!(fold(&mut again, &Options::default()).unwrap().is_empty());
     assert!(again.to_bytes().unwrap() == once);
+}
+
+#[test]
+fn layers_inside_nodes_are_found_after_others_before_them_went() {
+    // Convolution and layer, then a node whose branches have one each: it moves to the front.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fold/before_a_branch.onnx");
+    let mut document = Document::open(&path).unwrap();
+    let outcomes = fold(&mut document, &Options::default()).unwrap();
+    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome.verdict, Verdict::Folded(_))).count(), 3);
+    let again = Document::from_bytes(document.to_bytes().unwrap()).unwrap();
+    assert!(batchnorm_model::onnx::layers::find(&again).unwrap().is_empty());
 }

@@ -5,5 +5,6 @@ mod document;
 mod graph;
 mod models;
 mod numbers;
+mod open;
 mod real;
 mod weights;

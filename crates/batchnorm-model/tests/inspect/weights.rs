@@ -1,5 +1,10 @@
 //! The convolution or product before a layer: its bias, and what folding makes of its weights.
 
+use batchnorm::Momentum;
+use batchnorm_model::inspect::Inspection;
+use batchnorm_model::onnx::document::Document;
+use batchnorm_model::onnx::{Dim, Graph, Normalization};
+
 use crate::models::Attribute::{Float, Int};
 use crate::models::Model;
 
@@ -54,6 +59,39 @@ fn what_is_no_bias_of_channels_is_not_redundant() {
             .tensor("w", &[2, 1, 1, 1], &[1.0; 2])
             .tensor("b", &[2], &[1.0; 2]),
     );
+}
+
+#[test]
+fn a_product_of_sequences_has_its_columns_on_another_axis() {
+    let product = |dims: &[Dim<'_>]| {
+        let mut graph = Graph::new("net");
+        let x = graph.input("x", dims);
+        let w = graph.tensor("w", &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let b = graph.tensor("b", &[2], &[0.5, 0.25]);
+        let h = graph.node("MatMul", "map", &[&x, &w], &[]);
+        let h = graph.add("plus", &h, &b);
+        let [gamma, beta] =
+            [("gamma", 1.0), ("beta", 0.0)].map(|(name, value)| graph.tensor(name, &[2], &[value; 2]));
+        let [mean, variance] =
+            [("mean", 0.5), ("variance", 2.0)].map(|(name, value)| graph.tensor(name, &[2], &[value; 2]));
+        let layer = Normalization {
+            gamma: &gamma,
+            beta: &beta,
+            mean: &mean,
+            variance: &variance,
+            eps: 1e-5,
+            momentum: Momentum::of_old(0.9),
+        };
+        let y = graph.batch_normalization("bn", &h, &layer);
+        graph.output("y", &y, dims);
+        let inspection = Inspection::of(&Document::from_bytes(graph.to_bytes().unwrap()).unwrap()).unwrap();
+        let layer = &inspection.layers[0];
+        (layer.folded_weights.is_some(), layer.findings.len())
+    };
+    // As many places as columns: nothing but the rank tells.
+    let [batch, two] = [Dim::Symbol("batch"), Dim::Fixed(2)];
+    assert_eq!(product(&[batch, two]), (true, 1));
+    assert_eq!(product(&[batch, two, two]), (false, 0));
 }
 
 /// Scales of 2 and 0.5, exactly: eps is 0.

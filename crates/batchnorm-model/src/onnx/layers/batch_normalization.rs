@@ -29,7 +29,7 @@ impl Mode {
     pub fn of(opset: i64, node: &Node) -> Self {
         let extra = node.outputs().iter().skip(1).any(|name| !name.is_empty());
         let training = match opset {
-            ..7 => node.int("is_test").unwrap_or(0) == 0 && extra,
+            ..7 => node.int("is_test").unwrap_or(0) == 0,
             7..14 => extra,
             _ => node.int("training_mode").unwrap_or(0) != 0,
         };
