@@ -22,10 +22,10 @@ Examples:
   batchnorm inspect model.onnx --html model.html       a page with histograms of each layer
   batchnorm inspect model.onnx --json | jq '.layers[] | {name, fold}'
   batchnorm inspect resnet50.pth --eps 2e-5
-  batchnorm inspect model.onnx --strict                for a build: fails if there is an error or a warning
+  batchnorm inspect model.onnx --strict                exit code 1 for an error or a warning
 
-Exit codes: 0 if the model could be read, whatever was found; with --strict 1 if there is an error or a warning, among
-the layers that were asked for; 2 if it could not be read.";
+Exit codes: 0 if the model could be read, whatever was found; with --strict 1 for an error or a
+warning among the layers that are shown; 2 if it could not be read.";
 
 #[derive(Args, Debug)]
 pub struct InspectArguments {
