@@ -207,7 +207,7 @@ fn images_are_resized_as_pillow_resizes_them() {
     let path = folder.path().join("a.png");
     let pixel = |place: usize| {
         let (i, j) = (place / 7, place % 7);
-        [((i * 89 + j * 57 + i * j * 31) % 256) as u8; 3]
+        [(64 + (i * 89 + j * 57 + i * j * 31) % 128) as u8; 3]
     };
     save(&path, 5, 7, &(0..35).map(pixel).collect::<Vec<_>>());
     for (filter, size, expected) in golden::RESIZED {
@@ -219,8 +219,9 @@ fn images_are_resized_as_pillow_resizes_them() {
         };
         let found = all(&path, &[x(&[None, Some(1), None, None])], &images(said)).inputs.remove(0).values;
         let expected: Vec<f32> = expected.iter().map(|&pixel| f32::from(pixel)).collect();
-        // Pillow rounds to bytes after each of the two directions, and its weights to 2^-22: half a grey between, which a
-        // window's weights, at most 1.3 in sum of sizes, may spread, and half at the end.
+        // Pillow rounds to bytes after each of the two directions: half a grey in between, times the sum of the weights'
+        // sizes, which is below 1.5 in all these windows. So the two are less than 0.75 apart before the last rounding,
+        // less than 1.75 after it, and whole numbers. The pixels keep away from 0 and 255, where Pillow also clamps in between.
         let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(far <= 1.0, "{filter} {size:?}: {far}\n{found:?}\n{expected:?}");
     }
