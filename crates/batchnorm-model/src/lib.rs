@@ -58,6 +58,7 @@ pub mod file;
 pub mod fold;
 pub mod inspect;
 pub mod onnx;
+mod pattern;
 pub mod recalibrate;
 pub mod runtime;
 

@@ -23,7 +23,6 @@
 mod accuracy;
 mod error;
 mod feed;
-mod pattern;
 mod recalibrator;
 mod report;
 mod run;

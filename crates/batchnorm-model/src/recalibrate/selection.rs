@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::pattern;
 use super::{Finding, RecalibrateError};
 use crate::onnx::document::{AttributeValue, Document, ElementType, Graph, Node};
 use crate::onnx::layers::{BatchNormalization, Home, Mode, Parameter, Scope, find};
+use crate::pattern;
 
 type Result<T, E = RecalibrateError> = std::result::Result<T, E>;
 

@@ -1,7 +1,7 @@
 //! Names of layers with stars in them.
 
 /// Whether a name is like a pattern, in which `*` stands for any letters or none and `?` for one.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     // The last star, and where what it stands for ends.
@@ -39,6 +39,7 @@ mod tests {
             ("*/bn?/*", "/layer1/bn2/BatchNormalization"),
             ("*a*b", "aabab"),
             ("l?yer*", "layer4.bn"),
+            ("**", "a"),
         ] {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
