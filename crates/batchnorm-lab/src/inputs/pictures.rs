@@ -191,12 +191,10 @@ impl Pictures {
 
     /// An array of bytes as images, if its dimensions are those of images.
     pub(super) fn bytes(array: Array, labels: Option<Vec<u32>>) -> Result<Self, Array> {
-        let (dims, channels_last) = match array.sample() {
-            &[height, width] => ([1, height, width], false),
-            &[height, width, channels @ (1 | 3)] if height > 3 || width > 3 => {
-                ([channels, height, width], true)
-            }
-            &[channels @ (1 | 3), height, width] => ([channels, height, width], false),
+        let (dims, channels_last) = match *array.sample() {
+            [height, width] => ([1, height, width], false),
+            [height, width, channels @ (1 | 3)] if height > 3 || width > 3 => ([channels, height, width], true),
+            [channels @ (1 | 3), height, width] => ([channels, height, width], false),
             _ => return Err(array),
         };
         let name = array.name.clone();

@@ -130,7 +130,7 @@ pub(super) fn warnings(summary: &ChannelSummary, expected: Expected) -> Vec<Stri
             "{who} has whole numbers from {min} to {max}, as raw pixels have; most models take 0 to 1, or pixels less a mean \
              in units of a deviation: if this one does, bring them to it first"
         ));
-    } else if expected.standardized && (mean.abs() > FAR_MEAN || std > FAR_STD || std < 1.0 / FAR_STD) {
+    } else if expected.standardized && (mean.abs() > FAR_MEAN || !(1.0 / FAR_STD..=FAR_STD).contains(&std)) {
         warnings.push(format!(
             "{who} has the mean {mean:.3} and the standard deviation {std:.3}, far from 0 and 1 although means or deviations \
              were given: they may be those of other data, or of another range of pixels"
