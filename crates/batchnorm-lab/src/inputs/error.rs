@@ -117,12 +117,12 @@ pub enum InputsError {
         /// The dimensions that it takes.
         expected: String,
         /// What may be meant, or nothing.
-        hint: Box<str>,
+        hint: &'static str,
     },
     /// Keys and inputs that do not go together.
     #[error(
         "the arrays of `{}` do not go with the model's inputs: the file has {keys}, the model takes {inputs}; {problem}: \
-         name each array as its input, as with numpy.savez(file, {example}=...); an array `labels` may be beside them",
+         name each array as its input, as with numpy.savez(file, NAME=...); an array `labels` may be beside them",
         .path.display()
     )]
     Keys {
@@ -134,8 +134,6 @@ pub enum InputsError {
         inputs: String,
         /// What goes with nothing, in words.
         problem: String,
-        /// One of the inputs.
-        example: Box<str>,
     },
     /// One thing for a model of several inputs.
     #[error(

@@ -63,7 +63,6 @@ impl Arrays {
                 keys: listed(keys.keys().copied()),
                 inputs: listed(inputs.iter().map(|input| input.name.as_str())),
                 problem: problems.join(", and "),
-                example: inputs.first().map_or_else(|| "x".to_owned(), |input| input.name.clone()).into(),
             });
         }
         let mut open = |key: &str| open(&mut archive, keys[key], path, key);

@@ -361,27 +361,27 @@ fn check_arrays(found: &Found, inputs: &[InputSpec]) -> Result<(), InputsError> 
 }
 
 fn mismatch(array: &Array, input: &InputSpec) -> InputsError {
-    let mut hint = String::new();
+    let mut hint = "";
     let sample = array.sample();
     if let &[a, b, c] = sample {
         let others = [
-            ([c, a, b], "the channels are last: transpose it with (0, 3, 1, 2)"),
-            ([b, c, a], "the channels are first: transpose it with (0, 2, 3, 1)"),
+            ([c, a, b], "; the channels are last: transpose it with (0, 3, 1, 2)"),
+            ([b, c, a], "; the channels are first: transpose it with (0, 2, 3, 1)"),
         ];
         if let Some((_, words)) = others.iter().find(|(dims, _)| input.takes(dims)) {
-            hint = format!("; {words}");
+            hint = words;
         }
     } else if input.takes(&array.header.dims) {
-        hint = "; it has no axis of samples: save array[numpy.newaxis]".to_owned();
+        hint = "; it has no axis of samples: save array[numpy.newaxis]";
     } else if array.header.element == Element::U8 && sample.len() == 2 {
-        hint = "; of images in bytes, say what is to be done to them, as by a preset".to_owned();
+        hint = "; of images in bytes, say what is to be done to them, as by a preset";
     }
     InputsError::Shape {
         array: array.name.clone(),
         found: shape(&array.header.dims),
         input: input.name.clone(),
         expected: input.dims_in_words(),
-        hint: hint.into(),
+        hint,
     }
 }
 

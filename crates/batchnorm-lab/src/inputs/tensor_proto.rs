@@ -335,6 +335,6 @@ fn mismatch(array: String, found: &[usize], input: &InputSpec) -> InputsError {
         found: shape(found),
         input: input.name.clone(),
         expected: input.dims_in_words(),
-        hint: Box::default(),
+        hint: "",
     }
 }

@@ -174,6 +174,11 @@ fn a_header_that_claims_too_much_is_not_believed() {
             "{shape}: {error:?}"
         );
     }
+    // Before anything is read, and so before any memory is taken.
+    let (_folder, path) =
+        by_hand("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1000000000000)}", &floats(&golden::X));
+    let error = open(&path, &[x(&[None, None])], &Options::default()).unwrap_err();
+    says(&error, &["24 bytes", "expected 4000000000000"]);
     let (_folder, path) = by_hand(&"{'shape': ((((".repeat(4000), &[]);
     assert!(matches!(refused(&path, &[rows_of_three()], &Options::default()), InputsError::Header { .. }));
     let (_folder, path) = file("a.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}");
