@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use batchnorm::Momentum;
 use batchnorm_model::checkpoint::{NamedTensor, Tensors};
@@ -15,7 +15,7 @@ const INPUTS: usize = 2048;
 const OUTPUTS: usize = 2048;
 /// No run takes longer on the busiest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// In milliseconds: after the start of a run, and after the temporary file was seen.
+/// In milliseconds: after the start of a run, and after the first change in its folder.
 const DELAYS: [f64; 8] = [0.1, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 /// Parts of the time that a whole run takes.
 const PARTS: [f64; 5] = [0.2, 0.4, 0.6, 0.8, 0.95];
@@ -36,21 +36,31 @@ fn is_temporary(path: &Path) -> bool {
     path.file_name().unwrap().to_str().unwrap().starts_with(".tmp")
 }
 
+/// A file's length and when it was written; `None` where there is none.
+type Stamp = Option<(u64, SystemTime)>;
+
+fn stamp(path: &Path) -> Stamp {
+    fs::metadata(path).ok().map(|data| (data.len(), data.modified().unwrap()))
+}
+
 /// When a run is killed.
 #[derive(Clone, Copy, Debug)]
 enum Kill {
     After(Duration),
-    /// So long after its temporary file has appeared, if it does.
+    /// So long after the first change in the folder: a temporary file, or the model itself if it were written over.
     Writing(Duration),
 }
 
 impl Kill {
-    fn wait(self, child: &mut Child, folder: &Path, model: &str) {
+    fn wait(self, child: &mut Child, folder: &Path, model: &str, before: Stamp) {
         match self {
             Self::After(delay) => std::thread::sleep(delay),
             Self::Writing(delay) => {
                 let started = Instant::now();
-                let seen = || others(folder, model).iter().any(|path| is_temporary(path));
+                let seen = || {
+                    stamp(&folder.join(model)) != before
+                        || others(folder, model).iter().any(|path| is_temporary(path))
+                };
                 while !seen() && child.try_wait().unwrap().is_none() {
                     assert!(started.elapsed() < PATIENCE, "it neither writes nor ends");
                 }
@@ -89,8 +99,9 @@ fn killed_at_any_moment(folder: &Path, model: &str, line: &str) -> Tally {
         if there != old {
             fs::write(&path, &old).unwrap();
         }
+        let before = stamp(&path);
         let mut child = start(folder, line);
-        kill.wait(&mut child, folder, model);
+        kill.wait(&mut child, folder, model, before);
         // Already over is over.
         let _ = child.kill();
         let status = child.wait().unwrap();
