@@ -51,7 +51,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    done, even if one of several networks diverged: that is a result
   1    the answer is bad news: every network diverged, a model's outputs are not finite, a kernel is wrong,
-       `inspect --strict` found an error or a warning
+       `inspect --strict` found an error or a warning, a folded model could not be shown to compute the same
   2    wrong options, unreadable input, or a folder that cannot be used
   130  interrupted by Ctrl-C or a signal to end; what was measured is kept";
 
