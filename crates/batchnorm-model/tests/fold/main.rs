@@ -3,5 +3,6 @@
 //! Here they are run in tract, which knows not all of their operators and types; `benches/peers/fold.py` runs all of them in
 //! ONNX Runtime.
 
+mod between;
 mod cases;
 mod files;
