@@ -37,7 +37,7 @@ pub fn run(arguments: &RecalibrateArguments) -> anyhow::Result<ExitCode> {
     let specs = input_specs(&document)?;
     let options = arguments.samples.options(model_images);
     let samples = data::access(&arguments.access, !arguments.no_progress, |access| {
-        Samples::open(&arguments.samples.data, &specs, &options, access)
+        Samples::open(&arguments.samples.data, &specs, &options, access).map_err(anyhow::Error::from)
     })?;
     let mut samples = ModelSamples::new(samples, recalibrator.batch_size())?;
     if !arguments.json {
