@@ -62,20 +62,20 @@ fn histograms(layer: &Layer) -> Markup {
     let values = &layer.values;
     let logarithms = |values: &Vec<f64>| values.iter().map(|value| value.log10()).collect();
     let rows = [
-        ("gamma", values.gamma.clone()),
-        ("beta", values.beta.clone()),
-        ("mean", values.mean.clone()),
+        ("gamma", "gamma", values.gamma.clone()),
+        ("beta", "beta", values.beta.clone()),
+        ("mean", "mean", values.mean.clone()),
         // What is 0 or negative has no logarithm, and no bar.
-        ("log10 of the variance", values.variance.as_ref().map(logarithms)),
-        ("scale: gamma / sqrt(variance + eps)", layer.scale.clone()),
+        ("variance", "log10 of the variance", values.variance.as_ref().map(logarithms)),
+        ("scale", "gamma / sqrt(variance + eps)", layer.scale.clone()),
     ];
-    let histogram = |title, values| {
+    let histogram = |title, x_label, values| {
         let class = "batch-norm";
-        Histogram { title, x_label: title, y_label: "channels", class, values }.draw()
+        Histogram { title, x_label, y_label: "channels", class, values }.draw()
     };
     html! {
         div.smalls.numbers {
-            @for (name, values) in rows { @if let Some(values) = values { (histogram(name, values)) } }
+            @for (name, label, values) in rows { @if let Some(values) = values { (histogram(name, label, values)) } }
         }
     }
 }
