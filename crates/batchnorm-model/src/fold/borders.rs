@@ -12,6 +12,8 @@ use super::{Attempt, Folder};
 
 /// A map of more numbers is not added.
 const LIMIT: usize = 1 << 24;
+/// Nor is one of more additions.
+const ADDITIONS: u64 = 1 << 32;
 /// So many weights are read at once.
 const CHUNK: usize = 1 << 15;
 
@@ -73,7 +75,10 @@ impl Folder<'_, '_> {
         let axes = self.axes(map).ok_or_else(|| self.unknown_shape(title))?;
         let size =
             axes.iter().try_fold(map.layout.outputs(), |size, axis| size.checked_mul(axis.outputs as usize));
-        match size {
+        let few = |size: &usize| {
+            (*size as u64).checked_mul(map.layout.taps() as u64).is_some_and(|additions| additions <= ADDITIONS)
+        };
+        match size.filter(few) {
             Some(..=LIMIT) => Ok(Some(Borders(axes))),
             _ => {
                 let reason = format!("the constant image that would be added after `{title}` is too large");
@@ -108,6 +113,10 @@ impl Folder<'_, '_> {
                     "SAME_LOWER" => missing - missing / 2,
                     _ => of("pads", index, 0)?,
                 };
+                // No sum of these is more than what was just counted.
+                if stride < 1 || dilation < 1 || before < 0 {
+                    return None;
+                }
                 Some(Axis { length, outputs, kernel, stride, dilation, before })
             })
             .collect()

@@ -102,10 +102,10 @@ impl Folder<'_, '_> {
             return Err(Refusal::new("shapes-differ", found).into());
         }
         dims[axis] = channels;
-        let inner: u64 = dims[axis + 1..].iter().product();
-        let size =
-            dims.iter().try_fold(1_u64, |size, &dim| size.checked_mul(dim)).filter(|&size| size <= LIMIT);
-        let Some(size) = size else {
+        let product = |dims: &[u64]| {
+            dims.iter().try_fold(1_u64, |size, &dim| size.checked_mul(dim)).filter(|&size| size <= LIMIT)
+        };
+        let (Some(size), Some(inner)) = (product(&dims), product(&dims[axis + 1..])) else {
             let found = format!("the constant of `{}` is too large to be computed with", node.title());
             return Err(Refusal::new("large-constant", found).into());
         };

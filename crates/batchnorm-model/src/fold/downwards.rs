@@ -42,7 +42,8 @@ impl Folder<'_, '_> {
                 }
                 _ => {
                     let (axis, affine) = self.past(&node, axis, affine.clone(), Way::Down)?;
-                    self.downwards(node.output(0).unwrap_or_default(), axis, &affine)?;
+                    let y = node.output(0).unwrap_or_default();
+                    self.further(|folder| folder.downwards(y, axis, &affine))?;
                 }
             }
         }

@@ -11,6 +11,9 @@ use super::{Attempt, Folder};
 use crate::onnx::document::{AttributeValue, Made, Node};
 use crate::onnx::layers::Constant;
 
+/// A bias with rows of its own is not made of more elements.
+const LIMIT: u64 = 1 << 24;
+
 /// A map with its weight and bias.
 pub(super) struct Map {
     pub(super) index: usize,
@@ -290,6 +293,10 @@ impl Folder<'_, '_> {
                 return Err(Refusal::new("shapes-differ", found).into());
             }
         };
+        if rows.checked_mul(outputs as u64).is_none_or(|size| size > LIMIT) {
+            let reason = format!("the bias that `{}` would have is too large", map.node.title());
+            return Err(Refusal::new("large-constant", reason).into());
+        }
         let columns = bias.dims[1] as usize;
         let old = bias.all()?;
         let value =
@@ -341,6 +348,6 @@ impl Map {
 
 /// Whether a bias is one number, or one for each column.
 fn along_columns(bias: &Constant, outputs: usize) -> bool {
-    let rows = bias.dims.split_last().map_or(1, |(_, rows)| rows.iter().product());
-    rows == 1 && (bias.len() == 1 || bias.len() == outputs as u64)
+    let rows = bias.dims.split_last().map_or(&[][..], |(_, rows)| rows);
+    rows.iter().all(|&length| length == 1) && (bias.len() == 1 || bias.len() == outputs as u64)
 }

@@ -64,6 +64,9 @@ use crate::onnx::layers::{BatchNormalization, Constant, Home, Mode, Scope, Shape
 /// From this version of the format on, a stored tensor that is an input as well may be replaced by the caller.
 const OVERRIDABLE_FROM: i64 = 4;
 
+/// A layer is moved past so many operators one after the other.
+const DEPTH: usize = 256;
+
 /// What may be folded.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -193,7 +196,7 @@ fn attempt(
     options: &Options,
 ) -> Attempt<(Plan, Folded)> {
     let shapes = Shapes::new(document, scope);
-    let mut folder = Folder { document, scope, shapes, options, plan: Plan::default() };
+    let mut folder = Folder { document, scope, shapes, options, plan: Plan::default(), depth: 0 };
     folder.called_once()?;
     let affine = folder.affine(layer)?;
     let group = folder.absorbed(layer, affine)?;
@@ -234,6 +237,8 @@ struct Folder<'d, 's> {
     shapes: Shapes<'d, 's>,
     options: &'s Options,
     plan: Plan,
+    /// Operators between the layer and where it has come to.
+    depth: usize,
 }
 
 impl Folder<'_, '_> {
@@ -244,6 +249,18 @@ impl Folder<'_, '_> {
             Some(constant) if constant.overridable && self.overrides_count() => Err(overridable(name).into()),
             constant => Ok(constant),
         }
+    }
+
+    /// Moves a layer past one more operator.
+    fn further(&mut self, step: impl FnOnce(&mut Self) -> Attempt<()>) -> Attempt<()> {
+        if self.depth == DEPTH {
+            let reason = format!("more than {DEPTH} operators are between the layer and a linear map");
+            return Err(Refusal::new("operator-between", reason).into());
+        }
+        self.depth += 1;
+        let result = step(self);
+        self.depth -= 1;
+        result
     }
 
     fn overrides_count(&self) -> bool {

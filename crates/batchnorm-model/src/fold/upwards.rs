@@ -52,7 +52,8 @@ impl Folder<'_, '_> {
             "Concat" => self.upwards_past_joint(index, axis, &affine),
             _ => {
                 let (axis, affine) = self.past(&node, axis, affine, Way::Up)?;
-                self.upwards(node.input(0).unwrap_or_default(), axis, affine, title)
+                let x = node.input(0).unwrap_or_default();
+                self.further(|folder| folder.upwards(x, axis, affine, title))
             }
         }
     }
@@ -130,7 +131,7 @@ impl Folder<'_, '_> {
                 let zeros = vec![0.0; affine.channels()];
                 let scale = Affine::of(affine.scale().to_vec(), zeros).map_err(Refusal::from)?;
                 self.plan.push(Edit::Constant { node: index, input: with.input, new });
-                self.upwards(&with.other, axis, scale, node.title())
+                self.further(|folder| folder.upwards(&with.other, axis, scale, node.title()))
             }
             _ => {
                 let Some(factor) = self.per_channel(&node, &with, axis, affine.channels())? else {
@@ -154,7 +155,7 @@ impl Folder<'_, '_> {
                     };
                 self.rename_producer(&with.other, &name)?;
                 self.plan.push(Edit::Remove { node: index });
-                self.upwards(&with.other, axis, both, node.title())
+                self.further(|folder| folder.upwards(&with.other, axis, both, node.title()))
             }
         }
     }
@@ -183,7 +184,7 @@ impl Folder<'_, '_> {
             } else {
                 affine.clone()
             };
-            self.upwards(input, axis, part, node.title())?;
+            self.further(|folder| folder.upwards(input, axis, part, node.title()))?;
         }
         Ok(())
     }

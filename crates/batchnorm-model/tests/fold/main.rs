@@ -6,3 +6,4 @@
 mod between;
 mod cases;
 mod files;
+mod hostile;

@@ -1,5 +1,6 @@
 //! Values that are known without running the model: stored tensors, and what simple operators make of them.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::scope::{Home, Meaning, Scope};
@@ -7,8 +8,14 @@ use crate::onnx::document::{AttributeValue, DocumentError, ElementType, Made, No
 
 /// Operators one after the other are followed so far.
 const DEPTH: usize = 64;
-/// Constants that must be held in memory as a whole have at most so many elements.
+/// Constants that must be held in memory as a whole have at most so many elements; nor has one that a model makes of a number
+/// more: a few bytes would stand for any number of them.
 const LIMIT: u64 = 1 << 24;
+/// What may be spent on one value, an element moved being one: an operator may take a value as its shape, too, and each one
+/// before it as well.
+const EFFORT: u64 = 1 << 26;
+/// What an operator costs.
+const OPERATOR: u64 = 1 << 12;
 
 /// A value that is the same whenever the model runs. Its elements are read when they are asked for.
 #[derive(Clone, Debug)]
@@ -60,8 +67,7 @@ impl Constant {
 
     fn reshaped(mut self, dims: Vec<u64>) -> Option<Self> {
         self.stored = None;
-        let elements = dims.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim))?;
-        (elements == self.len()).then_some(Self { dims, ..self })
+        (size(&dims)? == self.len()).then_some(Self { dims, ..self })
     }
 }
 
@@ -98,7 +104,7 @@ impl Scope<'_> {
     ///
     /// If a stored tensor is damaged, or must not be read.
     pub fn constant(&self, storage: &Storage, name: &str) -> Result<Option<Constant>, DocumentError> {
-        self.constant_within(storage, name, DEPTH)
+        self.constant_within(storage, name, DEPTH, &Cell::new(EFFORT))
     }
 
     /// A few integers that are constant: a shape, or axes.
@@ -117,9 +123,10 @@ impl Scope<'_> {
         storage: &Storage,
         name: &str,
         depth: usize,
+        left: &Cell<u64>,
     ) -> Result<Option<Constant>, DocumentError> {
         if let Some((scope, given)) = self.given(name) {
-            return scope.constant_within(storage, given, depth);
+            return scope.constant_within(storage, given, depth, left);
         }
         match self.meaning(name) {
             Meaning::Initializer { tensor, home, input } => {
@@ -131,7 +138,9 @@ impl Scope<'_> {
                 constant.overridable = input;
                 Ok(Some(constant))
             }
-            Meaning::Node { node, output: 0 } if depth > 0 => self.computed(storage, node, depth - 1),
+            Meaning::Node { node, output: 0 } if depth > 0 && spend(left, OPERATOR) => {
+                self.computed(storage, node, depth - 1, left)
+            }
             _ => Ok(None),
         }
     }
@@ -141,18 +150,19 @@ impl Scope<'_> {
         storage: &Storage,
         node: &Node,
         depth: usize,
+        left: &Cell<u64>,
     ) -> Result<Option<Constant>, DocumentError> {
         if !node.domain().is_empty() && node.domain() != "ai.onnx" {
             return Ok(None);
         }
         let input = |index: usize| match node.input(index) {
-            Some(name) => self.constant_within(storage, name, depth),
+            Some(name) => self.constant_within(storage, name, depth, left),
             None => Ok(None),
         };
         // From an input or, in older operator sets, an attribute.
         let ints = |index: usize, attribute: &str| match node.input(index) {
             Some(name) => {
-                let few = self.constant_within(storage, name, depth)?.filter(|few| few.len() <= 1 << 10);
+                let few = self.constant_within(storage, name, depth, left)?.filter(|few| few.len() <= 1 << 10);
                 few.map(|few| few.all().map(|all| all.iter().map(|&value| value as i64).collect::<Vec<_>>()))
                     .transpose()
             }
@@ -161,7 +171,9 @@ impl Scope<'_> {
         match node.op() {
             "Constant" => constant_node(storage, node),
             "ConstantOfShape" => {
-                let Some(dims) = ints(0, "")?.and_then(|dims| lengths(&dims)) else { return Ok(None) };
+                let dims = ints(0, "")?.and_then(|dims| lengths(&dims));
+                let small = |dims: &Vec<u64>| size(dims).is_some_and(|size| size <= LIMIT);
+                let Some(dims) = dims.filter(small) else { return Ok(None) };
                 let (element, value) = match node.attribute("value") {
                     Some(AttributeValue::Tensor(tensor))
                         if tensor.elements()? == 1 && tensor.element().bytes().is_some() =>
@@ -201,12 +213,14 @@ impl Scope<'_> {
                 let Some(constant) = input(0)? else { return Ok(None) };
                 let axis = axis(node.int("axis").unwrap_or(1), constant.dims.len() + 1);
                 let Some(axis) = axis else { return Ok(None) };
-                let (left, right) = constant.dims.split_at(axis.min(constant.dims.len()));
-                let dims = vec![left.iter().product(), right.iter().product()];
-                Ok(constant.reshaped(dims))
+                let (front, back) = constant.dims.split_at(axis.min(constant.dims.len()));
+                let (Some(rows), Some(columns)) = (size(front), size(back)) else { return Ok(None) };
+                Ok(constant.reshaped(vec![rows, columns]))
             }
             "Transpose" => {
-                let Some(constant) = input(0)? else { return Ok(None) };
+                let Some(constant) = input(0)?.filter(|constant| spend(left, constant.len())) else {
+                    return Ok(None);
+                };
                 transposed(&constant, node.ints("perm"))
             }
             _ => Ok(None),
@@ -243,6 +257,17 @@ fn constant_node(storage: &Storage, node: &Node) -> Result<Option<Constant>, Doc
     })
 }
 
+/// Takes so much of what is left, if it is there.
+fn spend(left: &Cell<u64>, effort: u64) -> bool {
+    let after = left.get().checked_sub(effort);
+    after.inspect(|&after| left.set(after)).is_some()
+}
+
+/// The product of lengths, if it can be counted.
+fn size(dims: &[u64]) -> Option<u64> {
+    dims.iter().try_fold(1_u64, |size, &dim| size.checked_mul(dim))
+}
+
 fn lengths(dims: &[i64]) -> Option<Vec<u64>> {
     dims.iter().map(|&dim| u64::try_from(dim).ok()).collect()
 }
@@ -272,7 +297,7 @@ pub(crate) fn squeezed(dims: &[u64], axes: Option<&[i64]>) -> Option<Vec<u64>> {
 }
 
 pub(crate) fn reshaped(dims: &[u64], shape: &[i64]) -> Option<Vec<u64>> {
-    let total: u64 = dims.iter().product();
+    let total = size(dims)?;
     let mut known: Vec<Option<u64>> = Vec::new();
     for (index, &length) in shape.iter().enumerate() {
         known.push(match length {
@@ -312,7 +337,8 @@ fn transposed(constant: &Constant, order: Option<&[i64]>) -> Result<Option<Const
     let old = constant.all()?;
     let mut strides = vec![1_usize; rank];
     for index in (1..rank).rev() {
-        strides[index - 1] = strides[index] * constant.dims[index] as usize;
+        // Of a constant without elements they can be anything.
+        strides[index - 1] = strides[index].saturating_mul(constant.dims[index] as usize);
     }
     let dims: Vec<u64> = order.iter().map(|&index| constant.dims[index]).collect();
     let mut position = vec![0_u64; rank];

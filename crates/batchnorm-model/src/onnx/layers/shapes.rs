@@ -196,7 +196,9 @@ impl<'d, 's> Shapes<'d, 's> {
                 }
                 let reach = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
                 let room = match auto {
-                    "SAME_UPPER" | "SAME_LOWER" => return u64::try_from((length + stride - 1) / stride).ok(),
+                    "SAME_UPPER" | "SAME_LOWER" => {
+                        return u64::try_from(length.checked_add(stride - 1)? / stride).ok();
+                    }
                     "VALID" => length.checked_sub(reach)?,
                     _ => {
                         let padded = length
@@ -207,7 +209,11 @@ impl<'d, 's> Shapes<'d, 's> {
                 };
                 // Rounded up, a last window may begin in the padding, and is then dropped: which rule holds depends on the
                 // version.
-                if up && room % stride != 0 { None } else { u64::try_from(room / stride + 1).ok() }
+                if up && room % stride != 0 {
+                    None
+                } else {
+                    u64::try_from((room / stride).checked_add(1)?).ok()
+                }
             })();
             lengths.push(length);
         }
